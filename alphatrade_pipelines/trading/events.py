@@ -1,0 +1,257 @@
+"""Events: everything the core may ever learn. Closed set, frozen, versioned; ``at`` is aware UTC (venue time in simulation)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from alphatrade_pipelines.trading.domain import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    Execution,
+    ModelRef,
+    OrderRequest,
+    Signal,
+    StopPolicy,
+)
+
+
+class Outcome(StrEnum):
+    """How a command ended. UNKNOWN blocks new exposure in its symbol until the broker has answered; it never blocks an exit."""
+
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A process began to trade this account. ``config`` is the core's configuration as JSON, so a replay needs nothing else."""
+
+    at: datetime
+    run_id: str
+    mode: str
+    model: ModelRef
+    account: AccountState
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The process stopped in an orderly way; a journal without it as its last word belongs to a crashed run."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTicked:
+    """Time passed. ``market_open`` comes from the broker's clock, ``next_close`` is the end of the current or next session."""
+
+    at: datetime
+    market_open: bool
+    next_open: datetime
+    next_close: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSeen:
+    """A bar became known: last price of one symbol (raw, as it trades)."""
+
+    at: datetime
+    symbol: str
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CorporateActionApplied:
+    """On the morning of ``at``: ``split`` new shares for each old one (1 = none), ``dividend`` cash per (old) share."""
+
+    at: datetime
+    symbol: str
+    split: Decimal
+    dividend: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """The model has an opinion."""
+
+    at: datetime
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """A fresh look at the account."""
+
+    at: datetime
+    account: AccountState
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntended:
+    """Write-ahead intent: journaled (fsync) before the order is sent. ``decision_id`` names the signal or audit that caused it."""
+
+    at: datetime
+    request: OrderRequest
+    purpose: str  # entry | protect | exit
+    decision_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelIntended:
+    """Write-ahead intent to cancel one order (for a bracket or OCO: its group)."""
+
+    at: datetime
+    broker_id: str
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitEnded:
+    """What became of a submission. ``order`` is set when CONFIRMED; ``http_status``, ``code`` and ``reason`` when REFUSED or UNKNOWN."""
+
+    at: datetime
+    client_order_id: str
+    outcome: Outcome
+    order: BrokerOrder | None = None
+    http_status: int | None = None
+    code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelEnded:
+    """What became of a cancel REQUEST; the order itself is only cancelled when an update says so."""
+
+    at: datetime
+    broker_id: str
+    outcome: Outcome
+    http_status: int | None = None
+    code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProbed:
+    """The broker answered (or not) for one client order id. CONFIRMED with ``order``; REFUSED = it provably has none; UNKNOWN = no answer."""
+
+    at: datetime
+    client_order_id: str
+    outcome: Outcome
+    order: BrokerOrder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdated:
+    """A trade update from the stream or a poll. ``execution`` is set for fills; ``event_id`` may be empty."""
+
+    at: datetime
+    event: str
+    order: BrokerOrder
+    execution: Execution | None = None
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSeen:
+    """One reconciliation read: positions, all orders of interest and executions since ``fills_since``; taken between ``began`` and ``at``."""
+
+    at: datetime
+    began: datetime
+    positions: tuple[BrokerPosition, ...]
+    orders: tuple[BrokerOrder, ...]
+    executions: tuple[Execution, ...]
+    fills_since: datetime
+    account: AccountState
+
+
+@dataclass(frozen=True, slots=True)
+class DiscrepancyFound:
+    """Reconciliation named a difference between us and the broker and what it does about it."""
+
+    at: datetime
+    kind: (
+        str  # phantom_position | missing_position | quantity_mismatch | unknown_order | orphaned_order | missed_fill | missing_protection …
+    )
+    symbol: str
+    detail: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDenied:
+    """A signal was not traded, with its coded reason (CATEGORY_CONDITION)."""
+
+    at: datetime
+    symbol: str
+    decision_id: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStateSeen:
+    """A stream connected, was lost, or fell silent; ``name`` is trade_updates or market_data."""
+
+    at: datetime
+    name: str
+    connected: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSwapped:
+    """From now on signals come from this model."""
+
+    at: datetime
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAsked:
+    """A person (or a job) asked: flatten, halt, resume, reset_breakers."""
+
+    at: datetime
+    request: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The session is to end; entries stop at once and ``policy`` says what may be left at the broker."""
+
+    at: datetime
+    policy: StopPolicy
+    reason: str
+
+
+Event = (
+    SessionStarted
+    | SessionEnded
+    | ClockTicked
+    | PriceSeen
+    | CorporateActionApplied
+    | SignalReceived
+    | AccountSeen
+    | OrderIntended
+    | CancelIntended
+    | SubmitEnded
+    | CancelEnded
+    | OrderProbed
+    | OrderUpdated
+    | BrokerSeen
+    | DiscrepancyFound
+    | EntryDenied
+    | StreamStateSeen
+    | ModelSwapped
+    | OperatorAsked
+    | StopAsked
+)
