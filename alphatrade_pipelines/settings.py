@@ -1,0 +1,249 @@
+"""One typed settings tree for the whole house.
+
+Sources, strongest first: arguments, environment (``ALPHATRADE_`` prefix, ``__`` between levels: ``ALPHATRADE_MARKET__SOURCE=alpaca``), a TOML file (``ALPHATRADE_CONFIG``, else ``alphatrade.toml`` in the project root), defaults. Unknown names are refused, so a typo cannot pass
+silently. Rooms never import this module: ``bootstrap`` turns settings into the rooms' own arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+Mode = Literal["sim", "paper", "live"]
+Source = Literal["sample", "files", "alpaca", "synthetic"]
+# read elsewhere: the TOML file to use, the folder of test data
+_OTHER_ENVIRONMENT = {"CONFIG", "DATA"}
+FillProfile = Literal["optimistic", "base", "pessimistic"]
+
+
+def project_root() -> Path:
+    """The checkout this package is installed from, or the working directory when it was installed as a wheel."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").exists() else Path.cwd()
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FilesSettings(_Section):
+    """Where and how your own bar files are written; every convention is stated, none is guessed."""
+
+    path: Path | None = Field(None, description="Folder (one file per symbol) or one file with a symbol column")
+    file_format: Literal["csv", "parquet"] = "csv"
+    layout: Literal["per_symbol", "long"] = "per_symbol"
+    columns: dict[str, str] = Field(default_factory=dict, description="house name -> name in the file, e.g. {close = 'Adj Close'}")
+    timestamp_column: str = "timestamp"
+    timestamp_is: Literal["start", "end"] = "start"
+    timezone: str | None = Field(None, description="IANA zone of naive time stamps; without it naive time stamps are refused")
+    price_scale: float = Field(1.0, gt=0, description="file price x price_scale = dollars (1e-4 for LEAN files)")
+
+
+class SyntheticSettings(_Section):
+    """The seeded artificial market; everything made of it is labelled synthetic."""
+
+    seed: int = 7
+    start: date = date(2024, 1, 2)
+    end: date = date(2024, 12, 31)
+    crisis_start: date | None = None
+    crisis_end: date | None = None
+
+
+class MarketSettings(_Section):
+    """Which bars the house lives on."""
+
+    source: Source = "sample"
+    symbols: tuple[str, ...] = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+    timeframe: str = "1Day"
+    history_start: date = date(2000, 1, 1)
+    history_end: date | None = Field(None, description="last period to ingest; None = today (the sample ends in 2013 by itself)")
+    files: FilesSettings = FilesSettings()
+    synthetic: SyntheticSettings = SyntheticSettings()
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_unique(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ValueError(f"expected at least one symbol, each once; found {list(symbols)}")
+        return tuple(sorted(symbols))
+
+
+class ModelSettings(_Section):
+    """Labels, training and registry."""
+
+    name: str = Field("alphatrade", description="registered model name in MLflow")
+    stop_multiple: float = Field(2.0, gt=0, description="stop distance in units of volatility over the horizon unit")
+    target_multiple: float = Field(2.0, gt=0)
+    horizon: int = Field(10, ge=1, description="bars until the vertical barrier")
+    folds: int = Field(5, ge=2)
+    embargo: int = Field(10, ge=0, description="bars purged after each test fold")
+    iterations: int = Field(200, ge=1)
+    depth: int = Field(4, ge=1, le=10)
+    learning_rate: float = Field(0.03, gt=0)
+    seed: int = 7
+    threads: int = Field(2, ge=1)
+
+
+class ResearchSettings(_Section):
+    """What is kept from training, and how the backtest fills."""
+
+    holdout_sessions: int = Field(120, ge=0, description="last sessions kept from training: the simulated session trades them")
+    profile: FillProfile = "pessimistic"
+    cash: Decimal = Decimal("100000")
+    seed: int = 7
+
+
+class RiskSettings(_Section):
+    """Sizing and limits; fractions of equity unless a unit is named."""
+
+    kelly_fraction: float = Field(0.5, gt=0, le=1)
+    position_cap: float = Field(0.15, gt=0, le=1)
+    risk_per_trade: float = Field(0.01, gt=0, le=1, description="equity lost at the stop, at most")
+    gross_cap: float = Field(1.0, gt=0)
+    max_positions: int = Field(10, ge=1)
+    trades_per_day: int = Field(100, ge=1)
+    consecutive_losses: int = Field(5, ge=1)
+    daily_loss: float = Field(0.03, gt=0, le=1)
+
+
+class LiveSettings(_Section):
+    """The long-running session."""
+
+    strategy: str = "main"
+    reconcile_interval_s: float = Field(30.0, gt=0, description="venue time between reconciliations")
+    heartbeat_timeout_s: float = Field(30.0, gt=0, description="wall time after which the watchdog calls a session dead")
+    sim_pace_s: float = Field(1.0, ge=0, description="wall seconds per simulated session when launched from the UI; the demo uses 0")
+    venue_idle_exit_s: float = Field(1800.0, gt=0, description="an abandoned simulated exchange ends itself")
+
+
+class AlpacaSettings(_Section):
+    """Keys come from the environment and stay SecretStr; URLs are checked against the mode's allow-list."""
+
+    key_id: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    paper_url: str = "https://paper-api.alpaca.markets"
+    live_url: str = "https://api.alpaca.markets"
+    data_url: str = "https://data.alpaca.markets"
+    feed: Literal["iex", "sip"] = "iex"
+
+
+class ServersSettings(_Section):
+    """Loopback ports of ``make ui`` and where MLflow and Dagster keep their records."""
+
+    dagster_port: int = Field(3000, ge=1, le=65535)
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    mlflow_tracking_uri: str | None = Field(None, description="None = SQLite under home; a Postgres or http URL for a team")
+    dagster_postgres_url: SecretStr | None = Field(None, description="None = SQLite under home")
+
+
+class LogSettings(_Section):
+    """structlog output."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    as_json: bool = False
+
+
+class Settings(BaseSettings):
+    """The root of the tree. ``home`` holds all state (bars, journals, MLflow, Dagster); moving it moves everything."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ALPHATRADE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    home: Path = Path(".alphatrade")
+    mode: Mode = "sim"
+    market: MarketSettings = MarketSettings()
+    model: ModelSettings = ModelSettings()
+    research: ResearchSettings = ResearchSettings()
+    risk: RiskSettings = RiskSettings()
+    live: LiveSettings = LiveSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    servers: ServersSettings = ServersSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("home")
+    @classmethod
+    def _home_is_absolute(cls, home: Path) -> Path:
+        return home if home.is_absolute() else (project_root() / home).resolve()
+
+    @model_validator(mode="after")
+    def _files_source_has_a_path(self) -> Settings:
+        if self.market.source == "files" and self.market.files.path is None:
+            raise ValueError("market.source is 'files' but market.files.path is not set: set ALPHATRADE_MARKET__FILES__PATH")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Every path under ``home`` by name."""
+        return Folders(self.home)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow records runs and models."""
+        return self.servers.mlflow_tracking_uri or f"sqlite:///{self.folders.mlflow / 'mlflow.db'}"
+
+
+class Folders:
+    """The layout of ``home``. Nothing else in the house spells these names."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.raw_bars = home / "data" / "raw_bars"
+        self.bars = home / "data" / "bars"
+        self.assets = home / "data" / "assets"
+        self.bundles = home / "bundles"
+        self.reports = home / "reports"
+        self.mlflow = home / "mlflow"
+        self.mlflow_artifacts = home / "mlflow" / "artifacts"
+        self.dagster = home / "dagster"
+        self.live = home / "live"
+        self.journals = home / "journals"
+        self.sim = home / "sim"
+
+    def create(self) -> Folders:
+        """Make every folder; safe to call again."""
+        for path in vars(self).values():
+            path.mkdir(parents=True, exist_ok=True)
+        return self
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get("ALPHATRADE_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise FileNotFoundError(f"ALPHATRADE_CONFIG names {named}, which is not a file")
+        return Path(named)
+    default = project_root() / "alphatrade.toml"
+    return default if default.is_file() else None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the tree from arguments, environment and TOML file.
+
+    Raises ``pydantic.ValidationError`` naming the field at fault, ``ValueError`` for an environment name that no setting has.
+    """
+    known = {name.upper() for name in Settings.model_fields} | _OTHER_ENVIRONMENT
+    for name in os.environ:
+        if name.startswith("ALPHATRADE_"):
+            head = name.removeprefix("ALPHATRADE_").split("__")[0].upper()
+            if head not in known:
+                raise ValueError(f"environment variable {name} matches no setting; expected ALPHATRADE_ and one of {sorted(known)}")
+    return Settings(**overrides)
