@@ -1,6 +1,7 @@
 """One typed settings tree for the whole house.
 
-Sources, strongest first: arguments, environment (``ALPHATRADE_`` prefix, ``__`` between levels: ``ALPHATRADE_MARKET__SOURCE=alpaca``), a TOML file (``ALPHATRADE_CONFIG``, else ``alphatrade.toml`` in the project root), defaults. Unknown names are refused, so a typo cannot pass
+Sources, strongest first: arguments, environment (``ALPHATRADE_`` prefix, ``__`` between levels: ``ALPHATRADE_MARKET__SOURCE=alpaca``),
+a TOML file (``ALPHATRADE_CONFIG``, else ``alphatrade.toml`` in the project root), defaults. Unknown names are refused, so a typo cannot pass
 silently. Rooms never import this module: ``bootstrap`` turns settings into the rooms' own arguments.
 """
 
@@ -18,8 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 Mode = Literal["sim", "paper", "live"]
 Source = Literal["sample", "files", "alpaca", "synthetic"]
-# read elsewhere: the TOML file to use, the folder of test data
-_OTHER_ENVIRONMENT = {"CONFIG", "DATA"}
+# read elsewhere: the TOML file to use, the folder of test data, whether a skip is a failure
+_OTHER_ENVIRONMENT = {"CONFIG", "DATA", "CI"}
 FillProfile = Literal["optimistic", "base", "pessimistic"]
 
 

@@ -1,0 +1,70 @@
+# Two commands do all set-up: `make demo` and `make test`. Everything else is listed by `make help`.
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+# the first interpreter that really runs and is 3.11 or 3.12
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3,11),(3,12)))' >/dev/null 2>&1 && echo $$p && break; done)
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# no component of the house calls home
+export DAGSTER_DISABLE_TELEMETRY := 1
+export GX_ANALYTICS_ENABLED := False
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help demo test ui check bench clean distclean browser-test lock
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo  ## bars -> features -> model -> promotion -> protected simulated paper session, in one go
+	@$(BIN)/alphatrade demo
+
+ui: $(VENV)/.demo  ## Dagster (webserver + daemon) and MLflow on loopback
+	@$(BIN)/alphatrade ui
+
+test: $(VENV)/.dev  ## the whole test suite
+	@$(BIN)/python -m pytest
+
+browser-test: $(VENV)/.dev  ## only the tests that need Chromium
+	@$(BIN)/python -m pytest tests/browser
+
+check: $(VENV)/.dev  ## lint, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## benchmarks, medians of side-by-side runs
+	@$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.dev  ## re-resolve both lock files (hashes, no index address)
+	@$(INSTALL) uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra sample pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra sample --extra redis --extra postgres --extra scale --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove caches and build leftovers; keeps your data, models and journals
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis catboost_info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## also remove the environment; state under .alphatrade stays yours to delete
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "AlphaTrade needs Python 3.11 or 3.12 on PATH; set PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# the demo needs less than the tests; a developer's environment serves both
+$(VENV)/.demo: pyproject.toml requirements.lock | $(BIN)/python
+	@if [ -e $(VENV)/.dev ]; then $(MAKE) --no-print-directory $(VENV)/.dev; else \
+		echo "installing locked packages (a few minutes, once)"; \
+		$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-deps -e .; fi
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
+	@echo "installing locked packages for development (a few minutes, once)"
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo
