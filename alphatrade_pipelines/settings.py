@@ -1,8 +1,8 @@
 """One typed settings tree for the whole house.
 
 Sources, strongest first: arguments, environment (``ALPHATRADE_`` prefix, ``__`` between levels: ``ALPHATRADE_MARKET__SOURCE=alpaca``),
-a TOML file (``ALPHATRADE_CONFIG``, else ``alphatrade.toml`` in the project root), defaults. Unknown names are refused, so a typo cannot pass
-silently. Rooms never import this module: ``bootstrap`` turns settings into the rooms' own arguments.
+a TOML file (``ALPHATRADE_CONFIG``, else ``alphatrade.toml`` in the project root), defaults. Unknown names are refused: a typo cannot
+pass silently. Rooms never import this module: ``bootstrap`` turns settings into the rooms' own arguments.
 """
 
 from __future__ import annotations

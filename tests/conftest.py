@@ -1,0 +1,48 @@
+"""Shared fixtures. A capability a user may lack makes a test skip with its reason; under CI (ALPHATRADE_CI) that skip is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the defaults, not the developer's settings; loopback never goes through a proxy; nobody calls home."""
+    for name in list(os.environ):
+        if name.startswith("ALPHATRADE_") and name not in {"ALPHATRADE_CI", "ALPHATRADE_DATA"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    for name, value in {"DAGSTER_DISABLE_TELEMETRY": "1", "GX_ANALYTICS_ENABLED": "False", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def lacking(reason: str) -> None:
+    """Skip because this machine lacks something a user may lack too; fail instead where CI promises to have it."""
+    if os.environ.get("ALPHATRADE_CI"):
+        pytest.fail(f"CI must have it: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """The folder of real market data used by some tests only."""
+    folder = Path(os.environ.get("ALPHATRADE_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        lacking(f"no market data at {folder}; set ALPHATRADE_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium binary."""
+    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    if path is None:
+        lacking("no Chromium on PATH")
+    assert path is not None
+    return path
