@@ -141,7 +141,10 @@ class CancelEnded:
 
 @dataclass(frozen=True, slots=True)
 class OrderProbed:
-    """The broker answered (or not) for one client order id. CONFIRMED with ``order``; REFUSED = it provably has none; UNKNOWN = no answer."""
+    """The broker answered (or not) for one client order id.
+
+    CONFIRMED with ``order`` (its legs nested); REFUSED = it provably has none; UNKNOWN = no answer.
+    """
 
     at: datetime
     client_order_id: str
@@ -162,7 +165,10 @@ class OrderUpdated:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSeen:
-    """One reconciliation read: positions, all orders of interest and executions since ``fills_since``; taken between ``began`` and ``at``."""
+    """One reconciliation read: positions, orders (legs nested) and executions since ``fills_since``; taken between ``began`` and ``at``.
+
+    It exists only when every part of the read succeeded: a failed query never means "flat".
+    """
 
     at: datetime
     began: datetime
@@ -175,7 +181,10 @@ class BrokerSeen:
 
 @dataclass(frozen=True, slots=True)
 class DiscrepancyFound:
-    """Reconciliation named a difference between us and the broker and what it does about it."""
+    """Reconciliation named a difference between us and the broker and what it does about it.
+
+    With action ``adopt`` the position becomes ``qty`` at average price ``price`` (what the broker reports).
+    """
 
     at: datetime
     kind: (
@@ -184,6 +193,8 @@ class DiscrepancyFound:
     symbol: str
     detail: str
     action: str
+    qty: Decimal | None = None
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""Limits and breakers: small state machines that can say no to an entry. Exits and protection never ask them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+VOLATILITY_SPAN = 60
+VOLATILITY_MINIMUM = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """``max_daily_loss`` and ``max_gross_exposure`` are fractions of equity; ``volatility_spike`` is a multiple of the symbol's average."""
+
+    max_trades_a_day: int = 100
+    max_consecutive_losses: int = 5
+    loss_cooldown_sessions: int = 1
+    max_daily_loss: float = 0.03
+    max_gross_exposure: float = 1.0
+    max_positions: int = 10
+    volatility_spike: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why an entry may not happen: a code CATEGORY_CONDITION and one sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Average:
+    """Exponentially weighted mean of one symbol's volatility, and how many values it has seen."""
+
+    value: float
+    count: int
+
+
+@dataclass(slots=True)
+class LimitState:
+    """What the limits remember. Changed only by the functions of this module, which the core calls while applying events."""
+
+    session: str = ""
+    trades: int = 0
+    losses_in_a_row: int = 0
+    cooldown: int = 0
+    opening_equity: Decimal | None = None
+    tripped: dict[str, str] = field(default_factory=dict)
+    volatility: dict[str, Average] = field(default_factory=dict)
+
+
+def begin_session(state: LimitState, session: str) -> None:
+    """A new trading session (named by its date): daily counters restart, a loss breaker serves its cool-down."""
+    if session == state.session:
+        return
+    state.session, state.trades, state.opening_equity = session, 0, None
+    state.tripped.pop("LIMIT_DAILY_LOSS", None)
+    if "LIMIT_CONSECUTIVE_LOSSES" in state.tripped:
+        state.cooldown -= 1
+        if state.cooldown < 0:
+            del state.tripped["LIMIT_CONSECUTIVE_LOSSES"]
+            state.losses_in_a_row = 0
+
+
+def record_equity(state: LimitState, equity: Decimal, config: LimitsConfig) -> None:
+    """The session's first equity is its yardstick; a loss beyond the limit trips the daily breaker until the next session."""
+    if state.opening_equity is None:
+        state.opening_equity = equity
+    floor = state.opening_equity * (1 - Decimal(repr(config.max_daily_loss)))
+    if equity < floor and "LIMIT_DAILY_LOSS" not in state.tripped:
+        state.tripped["LIMIT_DAILY_LOSS"] = f"equity {equity} fell below {floor:.2f}, the session began with {state.opening_equity}"
+
+
+def record_entry(state: LimitState) -> None:
+    """One more decision became an order."""
+    state.trades += 1
+
+
+def record_closed_trade(state: LimitState, won: bool, config: LimitsConfig) -> None:
+    """Count losses in a row; at the limit the breaker trips for this session and the cool-down sessions after it."""
+    state.losses_in_a_row = 0 if won else state.losses_in_a_row + 1
+    if state.losses_in_a_row >= config.max_consecutive_losses and "LIMIT_CONSECUTIVE_LOSSES" not in state.tripped:
+        state.tripped["LIMIT_CONSECUTIVE_LOSSES"] = f"{state.losses_in_a_row} losing trades in a row"
+        state.cooldown = config.loss_cooldown_sessions
+
+
+def record_volatility(state: LimitState, symbol: str, volatility: float) -> None:
+    """Keep each symbol's usual volatility; NaN and non-positive values are not evidence."""
+    if not volatility > 0.0:
+        return
+    seen = state.volatility.get(symbol)
+    if seen is None:
+        state.volatility[symbol] = Average(volatility, 1)
+        return
+    seen.count += 1
+    weight = 2.0 / (min(seen.count, VOLATILITY_SPAN) + 1.0)
+    seen.value += weight * (volatility - seen.value)
+
+
+def reset(state: LimitState) -> None:
+    """A person took responsibility: every breaker closes and the losing streak is forgotten."""
+    state.tripped.clear()
+    state.losses_in_a_row = state.cooldown = 0
+
+
+def check_entry(
+    state: LimitState,
+    config: LimitsConfig,
+    *,
+    symbol: str,
+    volatility: float,
+    value: Decimal,
+    gross: Decimal,
+    positions: int,
+    equity: Decimal,
+) -> Denial | None:
+    """The first limit an entry of ``value`` would break, or None. ``gross`` and ``positions`` include entries still on their way."""
+    for code, detail in state.tripped.items():
+        return Denial(code, detail)
+    if state.trades >= config.max_trades_a_day:
+        return Denial("LIMIT_TRADES_A_DAY", f"{state.trades} entries this session, at most {config.max_trades_a_day}")
+    if positions >= config.max_positions:
+        return Denial("LIMIT_POSITIONS", f"{positions} positions open or on their way, at most {config.max_positions}")
+    ceiling = equity * Decimal(repr(config.max_gross_exposure))
+    if gross + value > ceiling:
+        return Denial("LIMIT_GROSS_EXPOSURE", f"{gross + value:.2f} would exceed {ceiling:.2f}")
+    return _volatility_denial(state, config, symbol, volatility)
+
+
+def _volatility_denial(state: LimitState, config: LimitsConfig, symbol: str, volatility: float) -> Denial | None:
+    if not volatility > 0.0:
+        return Denial("LIMIT_VOLATILITY_UNKNOWN", f"expected a positive volatility, was {volatility!r}")
+    usual = state.volatility.get(symbol)
+    if usual is None or usual.count < VOLATILITY_MINIMUM or volatility <= config.volatility_spike * usual.value:
+        return None
+    detail = f"volatility {volatility:.4f} is over {config.volatility_spike} x its average {usual.value:.4f}"
+    return Denial("LIMIT_VOLATILITY_SPIKE", detail)

@@ -1,0 +1,29 @@
+"""Deterministic names: the same decision always asks for the same order, so a crash or a timeout can never buy twice.
+
+Recipe: ``client_order_id = SYMBOL-YYYYMMDDTHHMM-<leg><attempt>-<hash>`` where the hash is the first 16 hex digits of SHA-256 over
+``strategy|model version|symbol|decision time (ISO, UTC)|leg|attempt``. At most 48 characters (Alpaca allows 128), unique for ever as
+Alpaca demands, readable in a broker's order list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+MAX_LENGTH = 48
+_LETTER = {"entry": "e", "protect": "p", "exit": "x"}
+
+
+def decision_id(strategy: str, model_version: str, symbol: str, decision_time: datetime) -> str:
+    """The name of one decision: who decided, with which model, on what, when."""
+    return f"{strategy}|{model_version}|{symbol}|{decision_time.isoformat()}"
+
+
+def client_order_id(decision: str, symbol: str, at: datetime, purpose: str, attempt: int) -> str:
+    """The broker-side name of attempt ``attempt`` of one leg of a decision. ``purpose`` is entry, protect or exit."""
+    digest = hashlib.sha256(f"{decision}|{at.isoformat()}|{purpose}|{attempt}".encode()).hexdigest()[:16]
+    ticker = "".join(letter for letter in symbol if letter.isalnum())[:10]
+    name = f"{ticker}-{at:%Y%m%dT%H%M}-{_LETTER[purpose]}{attempt}-{digest}"
+    if len(name) > MAX_LENGTH:
+        raise ValueError(f"Expected a client order id of at most {MAX_LENGTH} characters, was {len(name)}: {name}")
+    return name

@@ -1,0 +1,168 @@
+"""Everything the core remembers. Only ``applying.apply`` changes it, so replaying the journal rebuilds it byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from alphatrade_pipelines.risk import LimitState, WinRecord
+from alphatrade_pipelines.trading.codec import to_plain
+from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, ModelRef, Side, Signal, StopPolicy
+from alphatrade_pipelines.trading.orders import LocalOrder
+
+FILLS_OVERLAP = timedelta(hours=1)
+
+
+class TradingState(StrEnum):
+    """ACTIVE trades; REDUCING only reduces; HALTED sends no entry either, and stays so until a person resumes."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an entry intends for its symbol: where to stop, where to take profit, until when to hold (prices as they trade now)."""
+
+    decision_id: str
+    side: Side
+    stop: Decimal
+    target: Decimal
+    hold_until: datetime
+    probability: float
+
+
+@dataclass(slots=True)
+class Position:
+    """Sum of executions in one symbol. ``qty`` is negative for a short; ``realized`` is the P&L of the open trade so far."""
+
+    symbol: str
+    qty: Decimal
+    avg_price: Decimal
+    realized: Decimal
+    opened_at: datetime
+    concurrent: int  # most positions open at the same time during its life, itself included
+
+
+@dataclass(slots=True)
+class ExitSaga:
+    """A position on its way out: cancel what rests at the broker, wait for the word, close at market; retried until flat."""
+
+    reason: str
+    since: datetime
+    attempts: int = 0
+    next_try: datetime | None = None
+
+
+@dataclass(slots=True)
+class Repair:
+    """Refused attempts to protect a symbol."""
+
+    attempts: int
+    next_try: datetime
+
+
+@dataclass(slots=True)
+class EntryRetry:
+    """An entry the broker refused for a reason that may pass: try ``qty`` again from ``not_before`` on."""
+
+    qty: Decimal
+    attempt: int
+    not_before: datetime
+
+
+@dataclass(slots=True)
+class Stranger:
+    """An order in this account that we did not send (or whose parent has not been reported yet)."""
+
+    order: BrokerOrder
+    reported: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """The running session."""
+
+    run_id: str
+    mode: str
+    model: ModelRef
+    started_at: datetime
+
+
+@dataclass(slots=True)
+class CoreState:
+    """The core's memory. ``orders`` is keyed by client order id; ``live`` lists, per symbol, those that may still act at the broker."""
+
+    config: CoreConfig
+    now: datetime | None = None
+    session: Session | None = None
+    account: AccountState | None = None
+    account_at: datetime | None = None
+    ready: bool = False
+    stream_lost: bool = False
+    market_open: bool = False
+    next_open: datetime | None = None
+    next_close: datetime | None = None
+    halted: str = ""
+    stopping: StopPolicy | None = None
+    broker_seen_at: datetime | None = None
+    fills_from: datetime | None = None
+    marks: dict[str, Decimal] = field(default_factory=dict)
+    signals: dict[str, Signal] = field(default_factory=dict)
+    decided: dict[str, datetime] = field(default_factory=dict)
+    orders: dict[str, LocalOrder] = field(default_factory=dict)
+    by_broker: dict[str, str] = field(default_factory=dict)
+    live: dict[str, dict[str, None]] = field(default_factory=dict)
+    strangers: dict[str, Stranger] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    exits: dict[str, ExitSaga] = field(default_factory=dict)
+    repairs: dict[str, Repair] = field(default_factory=dict)
+    entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
+    executions: dict[str, None] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
+    actions: dict[str, None] = field(default_factory=dict)
+    activity: dict[str, datetime] = field(default_factory=dict)
+    intents: dict[str, int] = field(default_factory=dict)
+    record: WinRecord = field(default_factory=WinRecord)
+    limits: LimitState = field(default_factory=LimitState)
+    closed_trades: int = 0
+    realized: Decimal = Decimal(0)
+
+    @classmethod
+    def initial(cls, config: CoreConfig) -> CoreState:
+        """An account nobody has traded yet."""
+        return cls(config=config)
+
+    @property
+    def trading(self) -> TradingState:
+        """The most restrictive of: a halt, a requested stop, a tripped breaker."""
+        if self.halted or (self.account is not None and self.account.trading_blocked):
+            return TradingState.HALTED
+        return TradingState.REDUCING if self.stopping or self.limits.tripped else TradingState.ACTIVE
+
+    @property
+    def clock(self) -> datetime:
+        """Latest time any event carried. Raises RuntimeError before the first event."""
+        if self.now is None:
+            raise RuntimeError("Expected an event before anybody asks for the time")
+        return self.now
+
+    def live_orders(self, symbol: str) -> list[LocalOrder]:
+        """Our orders in ``symbol`` that may still act, oldest first."""
+        return [self.orders[cid] for cid in self.live.get(symbol, ())]
+
+    def active_symbols(self) -> list[str]:
+        """Symbols with a position, something live, an exit under way or a retry waiting; sorted, so decisions have one order."""
+        return sorted({*self.positions, *self.live, *self.exits, *self.entry_retries})
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole state: equal fingerprints mean equal states."""
+        text = json.dumps(to_plain(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
