@@ -1,0 +1,279 @@
+"""The broker behind Alpaca's protocol, through the unmodified alpaca-py.
+
+Capabilities used: market, limit, stop and stop-limit orders; DAY and GTC; bracket (entry) and OCO (exit); cancel; look-up by
+client order id; positions; orders with nested legs; FILL activities; clock; corporate actions. Not used: replace, fractional
+and notional orders, extended hours, trailing stops.
+
+Every mutation ends CONFIRMED, REFUSED or UNKNOWN, and is sent at most once per call: what to do about UNKNOWN is the core's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import requests
+import structlog
+
+from alphatrade_pipelines.live import wire
+from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
+from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError, Failure, Reach, failure_of, harden, read
+from alphatrade_pipelines.trading.commands import CancelOrder, Command, ProbeOrder, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, OrderRequest
+from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, Event, OrderProbed, Outcome, SubmitEnded
+
+log = structlog.get_logger(__name__)
+ORDERS_PAGE = 500
+FILLS_PAGE = 100
+# re-read this much before the last known moment: a REST view may lag what the stream already told
+OVERLAP = timedelta(minutes=10)
+
+
+class Broker(Protocol):
+    """What a session needs from a broker; every call blocks and is made from one worker thread."""
+
+    def execute(self, command: Command, at: datetime) -> Event | None: ...
+
+    def account(self) -> AccountState: ...
+
+    def clock(self) -> wire.BrokerClock: ...
+
+    def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Where, with which keys and how patiently; times in seconds."""
+
+    mode: str
+    endpoints: Endpoints
+    credentials: Credentials
+    connect_timeout: float = 3.0
+    read_timeout: float = 10.0
+    read_attempts: int = 4
+
+
+class AlpacaGateway:
+    """Executes the core's commands at Alpaca or at a venue that speaks its protocol.
+
+    Raises on construction: EndpointError when a URL is empty or foreign to the mode.
+    """
+
+    def __init__(self, config: GatewayConfig, fills_since: datetime, believed_live: Iterable[str] = ()) -> None:
+        """``fills_since``: read orders and executions from then on; ``believed_live``: broker ids a replayed journal holds open."""
+        check_endpoints(config.mode, config.endpoints)
+        self._config = config
+        self._fills_since = fills_since
+        self._live_ids: set[str] = set(believed_live)
+        self._trading = self._trading_client()
+        self._actions = self._actions_client()
+
+    def _trading_client(self) -> Any:
+        from alpaca.trading.client import TradingClient
+
+        config = self._config
+        client = TradingClient(
+            config.credentials.key.get_secret_value(),
+            config.credentials.secret.get_secret_value(),
+            paper=config.mode != "live",
+            raw_data=True,
+            url_override=config.endpoints.trading,
+        )
+        harden(client, (config.connect_timeout, config.read_timeout), trust_env=config.mode != "sim")
+        return client
+
+    def _actions_client(self) -> Any:
+        from alpaca.data.historical.corporate_actions import CorporateActionsClient
+
+        config = self._config
+        client = CorporateActionsClient(
+            config.credentials.key.get_secret_value(),
+            config.credentials.secret.get_secret_value(),
+            raw_data=True,
+            url_override=config.endpoints.data,
+        )
+        harden(client, (config.connect_timeout, config.read_timeout), trust_env=config.mode != "sim")
+        return client
+
+    # ---- commands
+
+    def execute(self, command: Command, at: datetime) -> Event | None:
+        """Carry out one command and say how it ended; alerts are not the broker's business and give None.
+
+        ``at`` stamps the answer. A ReadBroker that the broker does not answer gives None: no news is not "flat".
+        """
+        if isinstance(command, SubmitOrder):
+            return self.submit(command.request, at)
+        if isinstance(command, CancelOrder):
+            return self.cancel(command.broker_id, at)
+        if isinstance(command, ProbeOrder):
+            return self.probe(command.client_order_id, at)
+        if isinstance(command, ReadBroker):
+            return self._seen_or_none(at, command.reason)
+        return None
+
+    def submit(self, request: OrderRequest, at: datetime) -> SubmitEnded:
+        """Send one order, once. A broker that already has its client order id is asked for that order, which is then adopted."""
+        try:
+            body = wire.sdk_request(request)
+        except ValueError as error:
+            return SubmitEnded(at, request.client_order_id, Outcome.REFUSED, reason=f"not sent: {error}")
+        try:
+            order = wire.broker_order(self._trading.submit_order(body))
+        except Exception as error:  # noqa: BLE001 - whatever happened, the outcome must be named; nothing is swallowed
+            return self._submit_failed(request, failure_of(error), at)
+        self._note(order)
+        return SubmitEnded(at, request.client_order_id, Outcome.CONFIRMED, order)
+
+    def _submit_failed(self, request: OrderRequest, failure: Failure, at: datetime) -> SubmitEnded:
+        cid = request.client_order_id
+        log.warning("submit failed", client_order_id=cid, reach=failure.reach, status=failure.status, code=failure.code)
+        if failure.is_duplicate_id:
+            return self._adopt(request, failure, at)
+        outcome = Outcome.UNKNOWN if failure.reach is Reach.UNKNOWN else Outcome.REFUSED
+        return SubmitEnded(at, cid, outcome, None, failure.status, failure.code, failure.message)
+
+    def _adopt(self, request: OrderRequest, failure: Failure, at: datetime) -> SubmitEnded:
+        """The broker has our id: the order exists. Only an order that is what we asked for is adopted; else a person must look."""
+        found = self.probe(request.client_order_id, at)
+        if found.order is None:
+            return SubmitEnded(
+                at, request.client_order_id, Outcome.UNKNOWN, None, failure.status, failure.code, "duplicate id, order not readable"
+            )
+        same = (found.order.symbol, found.order.side, found.order.qty) == (request.symbol, request.side, request.qty)
+        if not same:
+            reason = f"client order id belongs to another order: {found.order.side} {found.order.qty} {found.order.symbol}"
+            return SubmitEnded(at, request.client_order_id, Outcome.UNKNOWN, None, failure.status, failure.code, reason)
+        return SubmitEnded(at, request.client_order_id, Outcome.CONFIRMED, found.order, reason="adopted: the broker already had it")
+
+    def cancel(self, broker_id: str, at: datetime) -> CancelEnded:
+        """Ask for a cancel. CONFIRMED means the request was taken; whether the order is cancelled, an update will say."""
+        try:
+            self._trading.cancel_order_by_id(UUID(broker_id))
+        except Exception as error:  # noqa: BLE001 - see submit
+            failure = failure_of(error)
+            log.warning("cancel failed", broker_id=broker_id, reach=failure.reach, status=failure.status, code=failure.code)
+            outcome = Outcome.UNKNOWN if failure.reach is Reach.UNKNOWN else Outcome.REFUSED
+            return CancelEnded(at, broker_id, outcome, failure.status, failure.code, failure.message)
+        return CancelEnded(at, broker_id, Outcome.CONFIRMED)
+
+    def probe(self, client_order_id: str, at: datetime) -> OrderProbed:
+        """Ask for one client order id. REFUSED: the broker answered that it has none. UNKNOWN: it did not answer."""
+        try:
+            order = wire.broker_order(self._read(lambda: self._trading.get_order_by_client_id(client_order_id), "order by client id"))
+        except BrokerRefusedError as error:
+            return OrderProbed(at, client_order_id, Outcome.REFUSED if error.failure.is_absent else Outcome.UNKNOWN)
+        except (BrokerUnavailableError, wire.WireError) as error:
+            log.warning("probe failed", client_order_id=client_order_id, error=str(error))
+            return OrderProbed(at, client_order_id, Outcome.UNKNOWN)
+        self._note(order)
+        return OrderProbed(at, client_order_id, Outcome.CONFIRMED, order)
+
+    # ---- reads
+
+    def account(self) -> AccountState:
+        """The account. Raises: BrokerUnavailableError (BrokerRefusedError when the keys are wrong)."""
+        return wire.account_state(self._read(self._trading.get_account, "account"))
+
+    def clock(self) -> wire.BrokerClock:
+        """The broker's clock. Raises: BrokerUnavailableError."""
+        return wire.broker_clock(self._read(lambda: self._trading.get("/clock"), "clock"))
+
+    def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]:
+        """Splits and cash dividends with an ex-date in [start, end]. Raises: BrokerUnavailableError."""
+        from alpaca.data.requests import CorporateActionsRequest
+
+        request = CorporateActionsRequest(symbols=sorted(symbols), start=start, end=end)
+        return wire.corporate_actions(self._read(lambda: self._actions.get_corporate_actions(request), "corporate actions"))
+
+    def read_broker(self, at: datetime, began: datetime) -> BrokerSeen:
+        """Orders, executions, positions and account in one reconciliation read.
+
+        Orders: all open ones with legs, all submitted since the last read, and, one by one, every order this gateway last saw
+        alive that neither list shows any more: "not in the open list" is not "gone". Raises: BrokerUnavailableError.
+        """
+        since = self._fills_since
+        orders = self._orders(since)
+        executions = self._executions(since)
+        positions = [wire.broker_position(raw) for raw in self._read(self._trading.get_all_positions, "positions")]
+        account = self.account()
+        self._fills_since = max(since, began - OVERLAP)
+        return BrokerSeen(at, began, tuple(positions), tuple(orders), tuple(executions), since, account)
+
+    def _seen_or_none(self, at: datetime, reason: str) -> BrokerSeen | None:
+        try:
+            return self.read_broker(at, began=at)
+        except (BrokerUnavailableError, wire.WireError) as error:
+            log.error("reconciliation read failed", reason=reason, error=str(error))
+            return None
+
+    def _orders(self, since: datetime) -> list[BrokerOrder]:
+        found: dict[str, BrokerOrder] = {}
+        for order in [*self._list_orders("open", None), *self._list_orders("all", since)]:
+            found[order.broker_id] = order
+        shown = {order.broker_id for order in wire.flatten(found.values())}
+        for broker_id in sorted(self._live_ids - shown):
+            gone = self._order_by_id(broker_id)
+            if gone is not None:
+                found.setdefault(gone.broker_id, gone)
+        self._live_ids = {order.broker_id for order in wire.flatten(found.values()) if order.is_live}
+        return [found[key] for key in sorted(found)]
+
+    def _list_orders(self, status: str, after: datetime | None) -> list[BrokerOrder]:
+        """All pages of one listing. The SDK has no page token: the next page starts after the last submission time seen."""
+        from alpaca.common.enums import Sort
+        from alpaca.trading.enums import QueryOrderStatus
+        from alpaca.trading.requests import GetOrdersRequest
+
+        found: dict[str, BrokerOrder] = {}
+        while True:
+            query = GetOrdersRequest(status=QueryOrderStatus(status), limit=ORDERS_PAGE, after=after, direction=Sort.ASC, nested=True)
+            page = [wire.broker_order(raw) for raw in self._read(lambda query=query: self._trading.get_orders(query), f"{status} orders")]
+            fresh = [order for order in page if order.broker_id not in found]
+            found.update({order.broker_id: order for order in fresh})
+            last = max((order.submitted_at for order in page if order.submitted_at), default=None)
+            if len(page) < ORDERS_PAGE or not fresh or last is None:
+                return list(found.values())
+            # ``after`` is exclusive: step back a little so that orders of the same instant are not skipped
+            after = last - timedelta(microseconds=1)
+
+    def _order_by_id(self, broker_id: str) -> BrokerOrder | None:
+        from alpaca.trading.requests import GetOrderByIdRequest
+
+        try:
+            raw = self._read(lambda: self._trading.get_order_by_id(broker_id, GetOrderByIdRequest(nested=True)), f"order {broker_id}")
+        except BrokerRefusedError as error:
+            if error.failure.is_absent:
+                return None
+            raise
+        return wire.broker_order(raw)
+
+    def _executions(self, since: datetime) -> list[Execution]:
+        found: list[Execution] = []
+        query: dict[str, Any] = {
+            "activity_types": "FILL",
+            "page_size": FILLS_PAGE,
+            "direction": "asc",
+            "after": since.isoformat().replace("+00:00", "Z"),
+        }
+        while True:
+            page = self._read(lambda query=dict(query): self._trading.get("/account/activities", query), "fill activities")
+            found.extend(wire.execution_of_activity(raw) for raw in page)
+            if len(page) < FILLS_PAGE:
+                return found
+            query["page_token"] = page[-1]["id"]
+
+    def _note(self, order: BrokerOrder) -> None:
+        self._live_ids.update(each.broker_id for each in wire.flatten([order]) if each.is_live)
+
+    def _read(self, call: Any, what: str) -> Any:
+        return read(call, what, attempts=self._config.read_attempts)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        for client in (self._trading, self._actions):
+            session: requests.Session = client._session
+            session.close()

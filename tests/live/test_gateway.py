@@ -1,0 +1,209 @@
+"""Every way a REST call can end, against a real socket and the unmodified SDK."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
+from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
+from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError
+from alphatrade_pipelines.trading.commands import ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
+from alphatrade_pipelines.trading.events import BrokerSeen, Outcome
+from tests.live.hostile import HostileBroker, Reply, Seen, order_json
+
+AT = datetime(2026, 7, 24, 14, 42, tzinfo=UTC)
+BRACKET = OrderRequest(
+    "at-spy-1", "SPY", Side.BUY, Decimal(10), OrderKind.MARKET, OrderClass.BRACKET, TimeInForce.GTC,
+    take_profit=Decimal("110.05"), stop_loss=Decimal("95.10"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def broker() -> Iterator[HostileBroker]:
+    server = HostileBroker()
+    yield server
+    server.close()
+
+
+def gateway_to(url: str, **changes: object) -> AlpacaGateway:
+    config = GatewayConfig("sim", Endpoints.of_venue(url), Credentials.of(None, None, "sim"), 1.0, 0.4, read_attempts=2)
+    return AlpacaGateway(replace(config, **changes), fills_since=datetime(2026, 7, 20, tzinfo=UTC))  # type: ignore[arg-type]
+
+
+def test_confirmed_bracket_goes_out_as_alpaca_expects(broker: HostileBroker) -> None:
+    legs = [order_json("leg-1", id="61e69015-8549-4bfd-b9c3-01e75843f471", status="held", type="limit", side="sell", limit_price="110.05")]
+    broker.script.append(Reply(200, order_json("at-spy-1", order_class="bracket", status="pending_new", legs=legs)))
+    ended = gateway_to(broker.url).submit(BRACKET, AT)
+    assert ended.outcome is Outcome.CONFIRMED
+    assert ended.order is not None
+    assert ended.order.legs[0].limit_price == Decimal("110.05")
+    assert broker.seen[0].body == {
+        "symbol": "SPY", "qty": 10.0, "side": "buy", "type": "market", "time_in_force": "gtc", "order_class": "bracket",
+        "client_order_id": "at-spy-1", "take_profit": {"limit_price": 110.05}, "stop_loss": {"stop_price": 95.1},
+    }  # fmt: skip
+
+
+def test_oco_needs_no_limit_price_of_its_own(broker: HostileBroker) -> None:
+    oco = replace(BRACKET, side=Side.SELL, kind=OrderKind.LIMIT, order_class=OrderClass.OCO)
+    broker.script.append(Reply(200, order_json("at-spy-1", order_class="oco", side="sell", type="limit")))
+    assert gateway_to(broker.url).submit(oco, AT).outcome is Outcome.CONFIRMED
+    assert broker.seen[0].body["order_class"] == "oco"
+    assert "limit_price" not in broker.seen[0].body
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "status", "code"),
+    [
+        (Reply(403, {"code": 40310000, "message": "insufficient buying power", "buying_power": "12"}), Outcome.REFUSED, 403, 40310000),
+        (Reply(422, {"code": 42210000, "message": "asset ZZZZ is not tradable"}), Outcome.REFUSED, 422, 42210000),
+        (Reply(422, {"code": 40010001, "message": "qty must be integer"}), Outcome.REFUSED, 422, 40010001),
+        (Reply(401, {"message": "unauthorized."}), Outcome.REFUSED, 401, None),
+        (Reply(429, {"code": 42910000, "message": "rate limit exceeded"}), Outcome.REFUSED, 429, 42910000),
+        (Reply(500, {"code": 50010000, "message": "internal server error"}), Outcome.UNKNOWN, 500, 50010000),
+        (Reply(502, b"<html>Bad Gateway</html>"), Outcome.UNKNOWN, 502, None),
+        (Reply(504, {"message": "backend request timeout"}), Outcome.UNKNOWN, 504, None),
+        (Reply(200, b"<html>not json</html>"), Outcome.UNKNOWN, None, None),
+        (Reply(200, {"id": "x"}), Outcome.UNKNOWN, None, None),
+        (Reply(302, b"<html>moved</html>"), Outcome.UNKNOWN, None, None),
+        (Reply(0), Outcome.UNKNOWN, None, None),
+        (Reply(200, order_json("at-spy-1"), delay=1.0), Outcome.UNKNOWN, None, None),
+    ],
+    ids=["funds", "asset", "bad-qty", "keys", "rate", "500", "html-502", "504", "not-json", "half-order", "redirect", "dropped", "hung"],
+)
+def test_every_ending_is_named_and_nothing_is_sent_twice(
+    broker: HostileBroker, reply: Reply, outcome: Outcome, status: int | None, code: int | None
+) -> None:
+    broker.script.append(reply)
+    ended = gateway_to(broker.url).submit(BRACKET, AT)
+    assert (ended.outcome, ended.http_status, ended.code) == (outcome, status, code)
+    assert ended.reason
+    assert len([request for request in broker.seen if request.method == "POST"]) == 1
+
+
+def test_extra_keys_of_a_refusal_are_kept(broker: HostileBroker) -> None:
+    body = {"code": 40310000, "message": "potential wash trade detected. use complex orders", "existing_order_id": "a182da86"}
+    broker.script.append(Reply(403, body))
+    assert "a182da86" in gateway_to(broker.url).submit(BRACKET, AT).reason
+
+
+def test_a_refused_connection_was_never_sent() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        ended = gateway_to(url).submit(BRACKET, AT)
+    assert ended.outcome is Outcome.REFUSED
+    assert ended.reason.startswith("not sent")
+
+
+DUPLICATE = Reply(422, {"code": 40010001, "message": "client_order_id must be unique"})
+
+
+def test_duplicate_id_adopts_the_order_that_is_there(broker: HostileBroker) -> None:
+    broker.script = deque([DUPLICATE, Reply(200, order_json("at-spy-1", status="filled", filled_qty="10", filled_avg_price="101.5"))])
+    ended = gateway_to(broker.url).submit(BRACKET, AT)
+    assert ended.outcome is Outcome.CONFIRMED
+    assert ended.order is not None
+    assert ended.order.filled_avg_price == Decimal("101.5")
+    assert broker.seen[1].query == {"client_order_id": ["at-spy-1"]}
+
+
+def test_duplicate_id_of_a_different_order_is_not_adopted(broker: HostileBroker) -> None:
+    broker.script = deque([DUPLICATE, Reply(200, order_json("at-spy-1", qty="99"))])
+    ended = gateway_to(broker.url).submit(BRACKET, AT)
+    assert ended.outcome is Outcome.UNKNOWN
+    assert "another order" in ended.reason
+
+
+def test_probe_tells_absent_from_silent(broker: HostileBroker) -> None:
+    gateway = gateway_to(broker.url)
+    broker.script.append(Reply(404, {"code": 40410000, "message": "order not found"}))
+    assert gateway.probe("x", AT).outcome is Outcome.REFUSED
+    broker.script = deque([Reply(500), Reply(500)])
+    assert gateway.probe("x", AT).outcome is Outcome.UNKNOWN
+    broker.script.append(Reply(401, {"message": "unauthorized."}))
+    assert gateway.probe("x", AT).outcome is Outcome.UNKNOWN
+
+
+def test_cancel_endings(broker: HostileBroker) -> None:
+    gateway, order_id = gateway_to(broker.url), "61e69015-8549-4bfd-b9c3-01e75843f47d"
+    broker.script = deque([Reply(204), Reply(422, {"code": 42210000, "message": "order is already in filled state"}), Reply(500), Reply(0)])
+    outcomes = [gateway.cancel(order_id, AT).outcome for _ in range(4)]
+    assert outcomes == [Outcome.CONFIRMED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]
+
+
+def test_reads_are_retried_and_then_say_unavailable(broker: HostileBroker) -> None:
+    gateway = gateway_to(broker.url)
+    clock = {
+        "timestamp": "2026-07-24T10:42:00.123456789-04:00",
+        "is_open": True,
+        "next_open": "2026-07-27T09:30:00-04:00",
+        "next_close": "2026-07-24T16:00:00-04:00",
+    }
+    broker.script = deque([Reply(503), Reply(200, clock)])
+    assert gateway.clock().at == datetime(2026, 7, 24, 14, 42, 0, 123456, tzinfo=UTC)
+    broker.script = deque([Reply(503), Reply(0)])
+    with pytest.raises(BrokerUnavailableError, match="2 attempts"):
+        gateway.clock()
+    broker.script.append(Reply(401, {"message": "unauthorized."}))
+    with pytest.raises(BrokerRefusedError, match="401"):
+        gateway.account()
+
+
+def test_reconciliation_read_pages_and_finds_orders_that_left_both_lists(broker: HostileBroker) -> None:
+    """501 orders need a second page, 101 fills too, and the bracket that is in no list any more is read by its id."""
+    old = "61e69015-8549-4bfd-b9c3-01e758430000"
+    many = [
+        order_json(
+            f"c{n}", id=f"00000000-0000-0000-0000-{n:012d}", submitted_at=f"2026-07-21T10:{n // 60:02d}:{n % 60:02d}Z", status="filled"
+        )
+        for n in range(501)
+    ]
+    fill = {"order_id": "o", "symbol": "SPY", "side": "sell_short", "qty": "1", "price": "5", "transaction_time": "2026-07-21T10:00:00Z"}
+    fills = [{"id": f"20260721000000000::f{n}", **fill} for n in range(101)]
+
+    def answer(request: Seen) -> Reply:
+        if request.path == "/v2/orders" and request.query["status"] == ["open"]:
+            return Reply(200, [])
+        if request.path == "/v2/orders":
+            after = datetime.fromisoformat(request.query["after"][0])
+            page = [raw for raw in many if datetime.fromisoformat(raw["submitted_at"]) > after]
+            return Reply(200, page[:500])
+        if request.path == f"/v2/orders/{old}":
+            return Reply(200, order_json("gtc", id=old, status="filled"))
+        if request.path == "/v2/account/activities":
+            start = [f["id"] for f in fills].index(request.query["page_token"][0]) + 1 if "page_token" in request.query else 0
+            return Reply(200, fills[start : start + 100])
+        if request.path == "/v2/positions":
+            return Reply(200, [{"symbol": "SPY", "qty": "3", "side": "short", "avg_entry_price": "5"}])
+        return Reply(200, {"account_number": "PA1", "equity": "1", "cash": "1", "buying_power": "2", "trade_suspended_by_user": True})
+
+    broker.fallback = answer
+    config = GatewayConfig("sim", Endpoints.of_venue(broker.url), Credentials.of(None, None, "sim"))
+    gateway = AlpacaGateway(config, datetime(2026, 7, 20, tzinfo=UTC), believed_live=[old])
+    seen = gateway.execute(ReadBroker("start"), AT)
+    assert isinstance(seen, BrokerSeen)
+    assert {order.client_order_id for order in seen.orders} == {f"c{n}" for n in range(501)} | {"gtc"}
+    assert [execution.execution_id for execution in seen.executions] == [f"f{n}" for n in range(101)]
+    assert seen.positions[0].qty == Decimal(-3)
+    assert seen.account.trading_blocked
+
+
+def test_a_silent_broker_gives_no_snapshot_rather_than_a_flat_one(broker: HostileBroker) -> None:
+    broker.fallback = lambda _: Reply(503)
+    assert gateway_to(broker.url).execute(ReadBroker("start"), AT) is None
+
+
+def test_keys_do_not_show(broker: HostileBroker) -> None:
+    config = GatewayConfig("sim", Endpoints.of_venue(broker.url), Credentials.of("AKIDSECRET", "TOPSECRET", "sim"))
+    assert "SECRET" not in repr(config)
+    broker.script.append(Reply(403, {"code": 40310000, "message": "no"}))
+    gateway = AlpacaGateway(config, AT)
+    assert "SECRET" not in repr(gateway.execute(SubmitOrder(BRACKET), AT))
