@@ -1,0 +1,21 @@
+"""The trading core: pure, sans-I/O. Events in, commands out; state changes only by applying events."""
+
+from __future__ import annotations
+
+from alphatrade_pipelines.trading.codec import CodecError, decode_event, encode_event
+from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.engine import Engine, EngineError, EventLog, MemoryLog
+from alphatrade_pipelines.trading.state import CoreState, TradingState
+
+__all__ = [
+    "CodecError",
+    "CoreConfig",
+    "CoreState",
+    "Engine",
+    "EngineError",
+    "EventLog",
+    "MemoryLog",
+    "TradingState",
+    "decode_event",
+    "encode_event",
+]

@@ -70,7 +70,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(to_plain(item) for item in value)
     if is_dataclass(value):
-        return {name: to_plain(getattr(value, name)) for name in _field_names(kind)}
+        return {name: to_plain(getattr(value, name)) for name in _field_names(kind)}  # type: ignore[arg-type]
     if isinstance(value, float):
         return float(value)
     raise TypeError(f"cannot hold a {kind.__name__}")
@@ -80,7 +80,7 @@ def from_plain(cls: type[Any], data: Any) -> Any:
     """Build the dataclass ``cls`` from JSON types. Raises CodecError on missing, unknown or ill-typed fields."""
     if not isinstance(data, dict):
         raise CodecError(f"Expected an object for {cls.__name__}, was {type(data).__name__}")
-    readers, required = _readers(cls)
+    readers, required = _readers(cls)  # type: ignore[arg-type]
     unknown = data.keys() - readers.keys()
     missing = required - data.keys()
     if unknown or missing:

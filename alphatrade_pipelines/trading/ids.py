@@ -11,6 +11,7 @@ import hashlib
 from datetime import datetime
 
 MAX_LENGTH = 48
+EXIT_REASON = "exit:"
 _LETTER = {"entry": "e", "protect": "p", "exit": "x"}
 
 
@@ -27,3 +28,13 @@ def client_order_id(decision: str, symbol: str, at: datetime, purpose: str, atte
     if len(name) > MAX_LENGTH:
         raise ValueError(f"Expected a client order id of at most {MAX_LENGTH} characters, was {len(name)}: {name}")
     return name
+
+
+def exit_decision(reason: str, decision: str) -> str:
+    """Decision id of an exit: why it leaves, and which entry decision it ends (``exit:time|<entry decision>``)."""
+    return f"{EXIT_REASON}{reason}|{decision}"
+
+
+def exit_reason(text: str) -> str:
+    """The reason inside an exit's decision id or cancel reason."""
+    return text.removeprefix(EXIT_REASON).split("|", 1)[0]

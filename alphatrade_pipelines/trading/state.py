@@ -62,10 +62,11 @@ class ExitSaga:
 
 @dataclass(slots=True)
 class Repair:
-    """Refused attempts to protect a symbol."""
+    """Refused attempts to protect a symbol. ``beyond``: the broker says the market is past the stop or the target."""
 
     attempts: int
     next_try: datetime
+    beyond: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Stranger:
 
     order: BrokerOrder
     reported: bool = False
+    cancel_asked_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -126,6 +128,7 @@ class CoreState:
     repairs: dict[str, Repair] = field(default_factory=dict)
     entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
     executions: dict[str, None] = field(default_factory=dict)
+    executed: dict[str, Decimal] = field(default_factory=dict)  # shares counted per broker order id
     missed: list[str] = field(default_factory=list)
     actions: dict[str, None] = field(default_factory=dict)
     activity: dict[str, datetime] = field(default_factory=dict)
@@ -157,6 +160,14 @@ class CoreState:
     def live_orders(self, symbol: str) -> list[LocalOrder]:
         """Our orders in ``symbol`` that may still act, oldest first."""
         return [self.orders[cid] for cid in self.live.get(symbol, ())]
+
+    def has_uncounted_fills(self, symbol: str) -> bool:
+        """The broker reported an order of ours as filled beyond the executions we have: the position is about to change."""
+        for order in self.live_orders(symbol):
+            reported = [(order.broker_id, order.filled_qty), *((leg.broker_id, leg.filled_qty) for leg in order.legs.values())]
+            if any(filled > self.executed.get(broker_id, 0) for broker_id, filled in reported):
+                return True
+        return False
 
     def active_symbols(self) -> list[str]:
         """Symbols with a position, something live, an exit under way or a retry waiting; sorted, so decisions have one order."""

@@ -1,0 +1,155 @@
+"""``decide``: what follows from an event. Yields facts to journal (intents, findings, denials) and questions to ask.
+
+The engine applies every yielded event before it asks for the next item, so a later decision sees the earlier ones. Orders and
+cancellations are never yielded as commands: the engine derives them from their journaled intents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from alphatrade_pipelines.trading.applying import LOST
+from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker
+from alphatrade_pipelines.trading.entries import consider_signal, retry_entry, withdraw_entries
+from alphatrade_pipelines.trading.events import (
+    BrokerSeen,
+    CancelEnded,
+    ClockTicked,
+    CorporateActionApplied,
+    DiscrepancyFound,
+    Event,
+    OperatorAsked,
+    OrderProbed,
+    OrderUpdated,
+    Outcome,
+    SessionStarted,
+    SignalReceived,
+    StopAsked,
+    StreamStateSeen,
+    SubmitEnded,
+)
+from alphatrade_pipelines.trading.exits import advance_exit, time_exit_due
+from alphatrade_pipelines.trading.orders import Phase
+from alphatrade_pipelines.trading.protection import audit_protection
+from alphatrade_pipelines.trading.reconciliation import reconcile
+from alphatrade_pipelines.trading.rejections import Rejection, classify
+from alphatrade_pipelines.trading.resending import probe_unsettled, resend_if_absent
+from alphatrade_pipelines.trading.state import CoreState
+
+Item = Event | Command
+SERIOUS = {Rejection.ACCOUNT: "CRITICAL", Rejection.INVALID: "WARNING", Rejection.OTHER: "WARNING"}
+
+
+def decide(state: CoreState, event: Event) -> Iterator[Item]:
+    """What the core does about an event that has just been applied."""
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        yield from handler(state, event)
+
+
+def audit(state: CoreState, symbol: str, *, after_read: bool = False) -> Iterator[Item]:
+    """Everything one symbol needs now: withdraw, leave, protect, or try again."""
+    yield from withdraw_entries(state, symbol)
+    if symbol in state.exits or time_exit_due(state, symbol):
+        yield from advance_exit(state, symbol, "time")
+    else:
+        yield from audit_protection(state, symbol, after_read=after_read)
+    yield from retry_entry(state, symbol)
+
+
+def _session_started(state: CoreState, event: SessionStarted) -> Iterator[Item]:
+    yield ReadBroker("session start")
+    for symbol in sorted(state.live):
+        yield from probe_unsettled(state, symbol)
+
+
+def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
+    seen = state.broker_seen_at
+    interval = timedelta(seconds=state.config.reconcile_interval_s)
+    if state.session is not None and (not state.ready or seen is None or event.at - seen >= interval):
+        yield ReadBroker("interval")
+    for symbol in state.active_symbols():
+        yield from probe_unsettled(state, symbol)
+        yield from audit(state, symbol)
+        if state.has_uncounted_fills(symbol):
+            yield ReadBroker(f"{symbol}: fills reported without their executions")
+
+
+def _signal_received(state: CoreState, event: SignalReceived) -> Iterator[Item]:
+    yield from consider_signal(state, event.signal)
+
+
+def _submit_ended(state: CoreState, event: SubmitEnded) -> Iterator[Item]:
+    order = state.orders[event.client_order_id]
+    if order.phase is Phase.UNKNOWN:
+        yield ProbeOrder(event.client_order_id)
+    if order.phase is Phase.REFUSED:
+        cause = classify(event.http_status, event.code, event.reason)
+        if cause in SERIOUS:
+            yield RaiseAlert(SERIOUS[cause], "ORDER_REFUSED", f"{event.client_order_id}: {event.http_status} {event.code} {event.reason}")
+        if order.purpose != "entry":
+            yield ReadBroker(f"{order.purpose} refused: {cause}")
+    yield from audit(state, order.request.symbol)
+
+
+def _cancel_ended(state: CoreState, event: CancelEnded) -> Iterator[Item]:
+    if event.outcome is not Outcome.CONFIRMED:
+        yield ReadBroker(f"cancellation of {event.broker_id}: {event.outcome}")
+
+
+def _order_probed(state: CoreState, event: OrderProbed) -> Iterator[Item]:
+    order = state.orders.get(event.client_order_id)
+    if order is None or event.outcome is Outcome.UNKNOWN:
+        return
+    if order.reason == LOST:
+        yield DiscrepancyFound(event.at, "orphaned_order", order.request.symbol, event.client_order_id, "closed")
+    yield from resend_if_absent(state, order)
+    yield from audit(state, order.request.symbol)
+
+
+def _order_updated(state: CoreState, event: OrderUpdated) -> Iterator[Item]:
+    seen = event.order
+    if event.execution is None and seen.filled_qty > state.executed.get(seen.broker_id, 0):
+        yield ReadBroker(f"{seen.symbol}: fills reported without their executions")
+    yield from audit(state, seen.symbol)
+
+
+def _broker_seen(state: CoreState, event: BrokerSeen) -> Iterator[Item]:
+    yield from reconcile(state, event)
+    for symbol in state.active_symbols():
+        yield from probe_unsettled(state, symbol)
+        yield from audit(state, symbol, after_read=True)
+
+
+def _stream_state(state: CoreState, event: StreamStateSeen) -> Iterator[Item]:
+    if event.connected:
+        yield ReadBroker(f"{event.name} connected")
+    else:
+        yield RaiseAlert("WARNING", "STREAM_LOST", f"{event.name}: {event.detail}")
+
+
+def _corporate_action(state: CoreState, event: CorporateActionApplied) -> Iterator[Item]:
+    yield from audit(state, event.symbol)
+
+
+def _audit_all(state: CoreState, event: OperatorAsked | StopAsked) -> Iterator[Item]:
+    for symbol in state.active_symbols():
+        yield from audit(state, symbol)
+
+
+_HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
+    SessionStarted: _session_started,
+    ClockTicked: _clock_ticked,
+    SignalReceived: _signal_received,
+    SubmitEnded: _submit_ended,
+    CancelEnded: _cancel_ended,
+    OrderProbed: _order_probed,
+    OrderUpdated: _order_updated,
+    BrokerSeen: _broker_seen,
+    StreamStateSeen: _stream_state,
+    CorporateActionApplied: _corporate_action,
+    OperatorAsked: _audit_all,
+    StopAsked: _audit_all,
+}

@@ -1,0 +1,146 @@
+"""From a signal to a bracket order, or to a coded denial. One decision becomes at most one live order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from alphatrade_pipelines.risk import Denial, PositionSize, size_position
+from alphatrade_pipelines.risk.limits import check_entry
+from alphatrade_pipelines.trading.checks import entry_denial
+from alphatrade_pipelines.trading.commands import Command
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Signal, StopPolicy, TimeInForce
+from alphatrade_pipelines.trading.events import EntryDenied, Event, OrderIntended
+from alphatrade_pipelines.trading.exits import cancel_group
+from alphatrade_pipelines.trading.ids import client_order_id, decision_id
+from alphatrade_pipelines.trading.protection import partial_entry_waited
+from alphatrade_pipelines.trading.state import CoreState
+
+Item = Event | Command
+
+
+def consider_signal(state: CoreState, signal: Signal) -> Iterator[Item]:
+    """The answer to a signal: a write-ahead bracket intent, or the reason why not."""
+    decided = state.decided.get(signal.symbol)
+    if decided is not None and signal.decision_time <= decided:
+        yield _denied(state, signal, Denial("DECISION_DUPLICATE", f"a decision of {decided} was already acted upon"))
+        return
+    denial = entry_denial(state, signal)
+    if denial is not None:
+        yield _denied(state, signal, denial)
+        return
+    size = _sized(state, signal)
+    denial = _size_denial(state, signal, size)
+    yield _denied(state, signal, denial) if denial else _bracket(state, signal, size.qty, 0)
+
+
+def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
+    """Try a refused entry again once its pause is over, if every check still passes."""
+    retry = state.entry_retries.get(symbol)
+    if retry is None or state.clock < retry.not_before:
+        return
+    signal = state.signals[symbol]
+    denial = entry_denial(state, signal)
+    yield _denied(state, signal, denial) if denial else _bracket(state, signal, retry.qty, retry.attempt)
+
+
+def withdraw_entries(state: CoreState, symbol: str) -> Iterator[Item]:
+    """Cancel what is left of entries that may not go on: the session stops or is halted, or a partial fill waited too long."""
+    reason = "stop" if state.stopping in (StopPolicy.PROTECT, StopPolicy.FLATTEN) else "halted" if state.halted else ""
+    if not reason and partial_entry_waited(state, symbol):
+        reason = "partial_entry"
+    if not reason:
+        return
+    for order in state.live_orders(symbol):
+        if order.remaining_entry and order.parent_live:
+            yield from cancel_group(state, order, reason)
+
+
+def pending_value(state: CoreState) -> Decimal:
+    """Value of entries that may still fill, at the last known price."""
+    total = Decimal(0)
+    for symbol in state.live:
+        for order in state.live_orders(symbol):
+            if order.remaining_entry:
+                total += order.remaining_entry * _price(state, symbol)
+    return total
+
+
+def gross_exposure(state: CoreState) -> Decimal:
+    """Value of all positions plus entries on their way."""
+    held = sum((abs(p.qty) * state.marks.get(p.symbol, p.avg_price) for p in state.positions.values()), Decimal(0))
+    return held + pending_value(state)
+
+
+def _price(state: CoreState, symbol: str) -> Decimal:
+    signal = state.signals.get(symbol)
+    return state.marks.get(symbol) or (signal.reference_price if signal else Decimal(0))
+
+
+def _sized(state: CoreState, signal: Signal) -> PositionSize:
+    assert state.account is not None  # entry_denial has refused otherwise
+    return size_position(
+        lower=signal.lower,
+        payoff=signal.payoff,
+        payoff_error=signal.payoff_error,
+        price=state.marks.get(signal.symbol, signal.reference_price),
+        stop=signal.stop_price,
+        equity=state.account.equity,
+        volatility=signal.volatility,
+        record=state.record,
+        config=state.config.sizing,
+    )
+
+
+def _size_denial(state: CoreState, signal: Signal, size: PositionSize) -> Denial | None:
+    if size.qty <= 0:
+        used = f"p {size.probability:.4f}, b {size.payoff:.4f}, Kelly {size.kelly:.4f}"
+        return Denial(f"SIZE_{size.binding.upper()}", used)
+    assert state.account is not None
+    value = size.qty * _price(state, signal.symbol)
+    coming = {symbol for symbol in state.live if any(order.remaining_entry for order in state.live_orders(symbol))}
+    limited = check_entry(
+        state.limits,
+        state.config.limits,
+        symbol=signal.symbol,
+        volatility=signal.volatility,
+        value=value,
+        gross=gross_exposure(state),
+        positions=len({*state.positions, *coming}),
+        equity=state.account.equity,
+    )
+    if limited is not None:
+        return limited
+    free = state.account.buying_power - _value_since_account(state)
+    return Denial("FUNDS_BUYING_POWER", f"{value:.2f} needed, {free:.2f} free") if value > free else None
+
+
+def _value_since_account(state: CoreState) -> Decimal:
+    """Entries intended at or after the last look at the account, which it therefore may not have deducted."""
+    total = Decimal(0)
+    for symbol in state.live:
+        for order in state.live_orders(symbol):
+            if state.account_at is not None and order.intended_at >= state.account_at:
+                total += order.remaining_entry * _price(state, symbol)
+    return total
+
+
+def _bracket(state: CoreState, signal: Signal, qty: Decimal, attempt: int) -> OrderIntended:
+    decision = decision_id(state.config.strategy, signal.model_version, signal.symbol, signal.decision_time)
+    request = OrderRequest(
+        client_order_id=client_order_id(decision, signal.symbol, signal.decision_time, "entry", attempt),
+        symbol=signal.symbol,
+        side=signal.side,
+        qty=qty,
+        kind=OrderKind.MARKET,
+        order_class=OrderClass.BRACKET,
+        time_in_force=TimeInForce.GTC,
+        take_profit=signal.target_price,
+        stop_loss=signal.stop_price,
+    )
+    return OrderIntended(state.clock, request, "entry", decision, attempt)
+
+
+def _denied(state: CoreState, signal: Signal, denial: Denial) -> EntryDenied:
+    decision = decision_id(state.config.strategy, signal.model_version, signal.symbol, signal.decision_time)
+    return EntryDenied(state.clock, signal.symbol, decision, denial.code, denial.detail)

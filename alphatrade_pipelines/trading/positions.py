@@ -1,0 +1,105 @@
+"""Positions are sums of executions, nothing else. An execution counts once, whoever reports it and how often."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from alphatrade_pipelines.risk import limits as risk_limits
+from alphatrade_pipelines.trading.domain import Execution, Side
+from alphatrade_pipelines.trading.state import CoreState, Position
+
+
+def count_execution(state: CoreState, execution: Execution) -> bool:
+    """Apply one execution; False when it had been counted before.
+
+    Alpaca's activity feed names a fill ``<timestamp>::<uuid>`` where the stream says ``<uuid>``: both are the same fill.
+    """
+    key = execution.execution_id.rsplit("::", 1)[-1]
+    if key in state.executions:
+        return False
+    state.executions[key] = None
+    state.executed[execution.broker_id] = state.executed.get(execution.broker_id, Decimal(0)) + execution.qty
+    signed = execution.qty if execution.side is Side.BUY else -execution.qty
+    _move(state, execution.symbol, signed, execution.price, execution.at)
+    return True
+
+
+def adopt(state: CoreState, symbol: str, qty: Decimal, price: Decimal, at: datetime) -> None:
+    """Take the broker's position as ours where executions cannot explain the difference."""
+    held = state.positions.pop(symbol, None)
+    settle_fills(state, symbol)
+    if qty:
+        opened = held.opened_at if held else at
+        state.positions[symbol] = Position(symbol, qty, price, Decimal(0), opened, len(state.positions) + 1)
+        _count_concurrent(state)
+    _forget_if_flat(state, symbol)
+
+
+def settle_fills(state: CoreState, symbol: str) -> None:
+    """A consistent read showed the position: whatever the symbol's orders report as filled is contained in it."""
+    for order in state.live_orders(symbol):
+        for broker_id, filled in [(order.broker_id, order.filled_qty), *((leg.broker_id, leg.filled_qty) for leg in order.legs.values())]:
+            state.executed[broker_id] = max(filled, state.executed.get(broker_id, Decimal(0)))
+
+
+def split(state: CoreState, symbol: str, ratio: Decimal) -> None:
+    """Convert position, plan, mark and open orders' validity to the new share count (``ratio`` new shares per old one)."""
+    held = state.positions.get(symbol)
+    if held is not None:
+        held.qty, held.avg_price = held.qty * ratio, held.avg_price / ratio
+    if symbol in state.marks:
+        state.marks[symbol] /= ratio
+    plan = state.plans.get(symbol)
+    if plan is not None:
+        cent = Decimal("0.01")
+        plan.stop, plan.target = (plan.stop / ratio).quantize(cent), (plan.target / ratio).quantize(cent)
+    for order in state.live_orders(symbol):
+        order.outdated = True
+
+
+def _move(state: CoreState, symbol: str, signed: Decimal, price: Decimal, at: datetime) -> None:
+    held = state.positions.get(symbol)
+    if held is None:
+        state.positions[symbol] = Position(symbol, signed, price, Decimal(0), at, len(state.positions) + 1)
+        _count_concurrent(state)
+        return
+    if held.qty * signed > 0:
+        held.avg_price = (held.avg_price * held.qty + price * signed) / (held.qty + signed)
+        held.qty += signed
+        return
+    closing = min(abs(signed), abs(held.qty))
+    direction = 1 if held.qty > 0 else -1
+    held.realized += (price - held.avg_price) * closing * direction
+    held.qty += signed
+    if held.qty * direction <= 0:
+        _close_trade(state, held)
+        if held.qty:
+            state.positions[symbol] = Position(symbol, held.qty, price, Decimal(0), at, len(state.positions) + 1)
+        _forget_if_flat(state, symbol)
+
+
+def _close_trade(state: CoreState, held: Position) -> None:
+    del state.positions[held.symbol]
+    state.closed_trades += 1
+    state.realized += held.realized
+    won = held.realized > 0
+    risk_limits.record_closed_trade(state.limits, won, state.config.limits)
+    plan = state.plans.get(held.symbol)
+    if plan is not None:
+        state.record = state.record.after(won, plan.probability, held.concurrent, state.config.sizing)
+
+
+def _forget_if_flat(state: CoreState, symbol: str) -> None:
+    if symbol in state.positions:
+        return
+    state.repairs.pop(symbol, None)
+    if not any(order.remaining_entry for order in state.live_orders(symbol)):
+        state.plans.pop(symbol, None)
+        state.exits.pop(symbol, None)
+
+
+def _count_concurrent(state: CoreState) -> None:
+    count = len(state.positions)
+    for held in state.positions.values():
+        held.concurrent = max(held.concurrent, count)

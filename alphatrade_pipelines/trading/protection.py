@@ -1,0 +1,139 @@
+"""Protection is a standing invariant: the live stops at the broker cover the whole position, or this module is making it so.
+
+Covered means: stop legs of brackets whose entry filled completely, stop legs of OCOs (an OCO counts once), and live stops of others.
+Uncovered shares get an OCO, good till cancelled, for exactly their number at the intended stop and target; when the market is already
+beyond them, when no price is known, or when the broker keeps refusing, the position is flattened instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import ROUND_FLOOR, Decimal
+
+from alphatrade_pipelines.trading.commands import Command, RaiseAlert
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
+from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended
+from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
+from alphatrade_pipelines.trading.ids import client_order_id
+from alphatrade_pipelines.trading.state import CoreState, Position
+
+Item = Event | Command
+CENT = Decimal("0.01")
+
+
+def covered_qty(state: CoreState, symbol: str) -> Decimal:
+    """Shares of ``symbol`` that a live stop at the broker protects."""
+    ours = sum((order.protective_qty for order in state.live_orders(symbol)), Decimal(0))
+    held = state.positions.get(symbol)
+    exit_side = Side.SELL if held is None or held.qty > 0 else Side.BUY
+    for stranger in state.strangers.values():
+        order = stranger.order
+        if order.symbol == symbol and order.side is exit_side and order.stop_price is not None:
+            ours += order.qty - order.filled_qty
+    return ours
+
+
+def uncovered_qty(state: CoreState, symbol: str) -> Decimal:
+    """Shares held without a live stop (never negative)."""
+    held = state.positions.get(symbol)
+    return max(abs(held.qty) - covered_qty(state, symbol), Decimal(0)) if held else Decimal(0)
+
+
+def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iterator[Item]:
+    """Make the invariant true for one symbol that is not on its way out. ``after_read``: name what a broker read uncovered."""
+    if state.has_uncounted_fills(symbol):
+        return  # the executions behind those fills are on their way; judging now would judge a stale position
+    held, live = state.positions.get(symbol), state.live_orders(symbol)
+    if held is None:
+        for order in live:
+            if order.purpose != "entry" or not order.remaining_entry:
+                yield from cancel_group(state, order, "flat")
+        return
+    if _is_wrong_way(state, held):
+        yield RaiseAlert("CRITICAL", "POSITION_FLIPPED", f"{symbol}: {held.qty} shares, against the plan")
+        yield from advance_exit(state, symbol, "flip")
+        return
+    outdated = [order for order in live if order.outdated]
+    for order in outdated:
+        yield from cancel_group(state, order, "split")
+    if any(order.is_unsettled or order.remaining_entry for order in live) or outdated:
+        return
+    yield from _balance(state, held, after_read=after_read)
+
+
+def _is_wrong_way(state: CoreState, held: Position) -> bool:
+    plan = state.plans.get(held.symbol)
+    if plan is None:
+        return held.qty < 0 and not state.config.allow_short
+    return (held.qty > 0) != (plan.side is Side.BUY)
+
+
+def _balance(state: CoreState, held: Position, *, after_read: bool) -> Iterator[Item]:
+    symbol, missing = held.symbol, abs(held.qty) - covered_qty(state, held.symbol)
+    if missing > 0:
+        if after_read:
+            yield DiscrepancyFound(state.clock, "missing_protection", symbol, f"{missing} of {held.qty} shares have no live stop", "repair")
+        yield from _repair(state, held, missing)
+    excess = -missing
+    for order in reversed(state.live_orders(symbol)):
+        if excess <= 0:
+            return
+        if order.protective_qty > 0:  # it would sell more than we hold: end it, what remains uncovered gets an OCO
+            excess -= order.protective_qty
+            yield from cancel_group(state, order, "too_much_protection")
+
+
+def _repair(state: CoreState, held: Position, missing: Decimal) -> Iterator[Item]:
+    symbol, repair = held.symbol, state.repairs.get(held.symbol)
+    prices = exit_prices(state, held)
+    whole = missing.to_integral_value(ROUND_FLOOR)
+    refused = repair is not None and (repair.beyond or repair.attempts >= state.config.attempts_before_alarm)
+    if prices is None or refused or whole <= 0:
+        why = "no price to protect at" if prices is None else "the broker refuses protection" if refused else "less than one share"
+        yield RaiseAlert("WARNING", "PROTECTION_FLATTEN", f"{symbol}: {why}, leaving {held.qty} shares")
+        yield from advance_exit(state, symbol, "unprotectable")
+        return
+    if repair is not None and state.clock < repair.next_try:
+        return
+    yield _oco(state, held, whole, prices)
+
+
+def _oco(state: CoreState, held: Position, qty: Decimal, prices: tuple[Decimal, Decimal]) -> OrderIntended:
+    symbol, plan, attempt = held.symbol, state.plans.get(held.symbol), state.intents.get(held.symbol, 0)
+    decision = f"protect|{plan.decision_id if plan else symbol}"
+    request = OrderRequest(
+        client_order_id=client_order_id(decision, symbol, state.clock, "protect", attempt),
+        symbol=symbol,
+        side=Side.SELL if held.qty > 0 else Side.BUY,
+        qty=qty,
+        kind=OrderKind.LIMIT,
+        order_class=OrderClass.OCO,
+        time_in_force=TimeInForce.GTC,
+        take_profit=prices[1],
+        stop_loss=prices[0],
+    )
+    return OrderIntended(state.clock, request, "protect", decision, attempt)
+
+
+def exit_prices(state: CoreState, held: Position) -> tuple[Decimal, Decimal] | None:
+    """(stop, target) in whole cents: the plan's, else the configured distances from the last price; None when the market is beyond."""
+    plan, mark = state.plans.get(held.symbol), state.marks.get(held.symbol)
+    direction = 1 if held.qty > 0 else -1
+    if plan is not None:
+        stop, target = plan.stop, plan.target
+    else:
+        base = mark or held.avg_price
+        stop = (base * (1 - direction * Decimal(repr(state.config.default_stop)))).quantize(CENT)
+        target = (base * (1 + direction * Decimal(repr(state.config.default_target)))).quantize(CENT)
+    beyond = mark is not None and ((mark - stop) * direction < CENT or (target - mark) * direction < CENT)
+    return None if beyond or min(stop, target) <= 0 else (stop, target)
+
+
+def partial_entry_waited(state: CoreState, symbol: str) -> bool:
+    """A partly filled entry has slept longer than allowed: its legs are not awake, its filled part is naked."""
+    limit = timedelta(seconds=state.config.partial_entry_wait_s)
+    for order in state.live_orders(symbol):
+        if order.remaining_entry and order.part_filled_at is not None and state.clock - order.part_filled_at >= limit:
+            return True
+    return False
