@@ -172,8 +172,8 @@ def _after_refusal(state: CoreState, order: LocalOrder, rejection: Rejection, *,
             _drop_plan(state, order)
     elif order.purpose == "protect":
         attempts = state.repairs[symbol].attempts + 1 if symbol in state.repairs else 1
-        wait = timedelta(seconds=config.backoff_s(attempts))
-        state.repairs[symbol] = Repair(attempts, now + wait, beyond=rejection is Rejection.PRICE)
+        next_try = now + timedelta(seconds=config.backoff_s(attempts))
+        state.repairs[symbol] = Repair(attempts, next_try, beyond=rejection is Rejection.PRICE)
     elif symbol in state.exits:
         saga = state.exits[symbol]
         saga.next_try = now + timedelta(seconds=config.backoff_s(saga.attempts))

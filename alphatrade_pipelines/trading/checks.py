@@ -43,7 +43,7 @@ def _signal_denial(state: CoreState, signal: Signal) -> Denial | None:
     ahead = [signal.stop_price, signal.reference_price, signal.target_price]
     if signal.side is Side.SELL:
         ahead.reverse()
-    if not Decimal(0) < ahead[0] < ahead[1] < ahead[2] and not (signal.side is Side.SELL and ahead[2] > ahead[1] > ahead[0] > 0):
+    if not Decimal(0) < ahead[0] < ahead[1] < ahead[2]:
         return Denial("SIGNAL_PRICES", f"stop {signal.stop_price}, price {signal.reference_price}, target {signal.target_price}")
     if signal.decision_time > state.clock + CLOCK_SKEW:
         return Denial("SIGNAL_FROM_FUTURE", f"decided at {signal.decision_time}, it is {state.clock}")

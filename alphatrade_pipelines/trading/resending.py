@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from alphatrade_pipelines.trading.commands import Command, ProbeOrder
 from alphatrade_pipelines.trading.events import Event, OrderIntended
@@ -16,7 +16,11 @@ MAX_ENTRY_SENDS = 4
 def signal_is_fresh(state: CoreState, symbol: str) -> bool:
     """The latest signal of ``symbol`` is young enough to act on."""
     signal = state.signals.get(symbol)
-    return signal is not None and state.clock - signal.decision_time <= timedelta(seconds=state.config.signal_max_age_s)
+    return signal is not None and _is_fresh(state, signal.decision_time)
+
+
+def _is_fresh(state: CoreState, decided: datetime | None) -> bool:
+    return decided is not None and state.clock - decided <= timedelta(seconds=state.config.signal_max_age_s)
 
 
 def still_wanted(state: CoreState, order: LocalOrder) -> bool:
@@ -25,7 +29,7 @@ def still_wanted(state: CoreState, order: LocalOrder) -> bool:
     held = state.positions.get(symbol)
     if order.purpose == "entry":
         may_enter = state.trading is TradingState.ACTIVE and symbol not in state.exits and held is None
-        return may_enter and order.sends < MAX_ENTRY_SENDS and signal_is_fresh(state, symbol)
+        return may_enter and order.sends < MAX_ENTRY_SENDS and _is_fresh(state, state.decided.get(symbol))
     if held is None or order.request.qty > abs(held.qty):
         return False
     closes = (order.request.side.value == "sell") == (held.qty > 0)
