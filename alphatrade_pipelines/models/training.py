@@ -1,0 +1,168 @@
+"""From features and labels to a sealed, calibrated model and the honest figures that judge it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from alphatrade_pipelines.models.bundle import Bundle, canonical_json
+from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.correlation import baseline_correlation
+from alphatrade_pipelines.models.drift import drift_reference
+from alphatrade_pipelines.models.errors import ModelDataError
+from alphatrade_pipelines.models.evaluation import evaluate, fold_table
+from alphatrade_pipelines.models.folds import FoldConfig, FoldFeatures, Progress, Rows, out_of_fold
+from alphatrade_pipelines.models.labels import BarrierConfig
+from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
+from alphatrade_pipelines.models.metrics import Reliability
+from alphatrade_pipelines.models.payoff import PayoffEstimate
+from alphatrade_pipelines.models.venn_abers import VennAbers
+from alphatrade_pipelines.models.weights import average_uniqueness
+
+_LABEL_COLUMNS = ["t1", "label", "ret"]
+
+
+class FeatureState(Protocol):
+    """What training needs of a fitted feature pipeline."""
+
+    @property
+    def feature_names(self) -> Any: ...
+    @property
+    def content_hash(self) -> str: ...
+    def to_json(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything a training depends on besides its data. ``min_rows`` labelled rows are required."""
+
+    barrier: BarrierConfig = field(default_factory=BarrierConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    folds: FoldConfig = field(default_factory=FoldConfig)
+    min_rows: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the data and the code came from; goes into the manifest, and from there to every order."""
+
+    data_hash: str
+    data_source: str
+    timeframe: str
+    synthetic: bool = False
+    git_commit: str = "unknown"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The sealed bundle and what the registry records about it.
+
+    ``oof``: one row a label with fold, score, probability, lower, upper, base_rate, label, ret, t1, weight, all predicted out of fold with
+    nested calibration. ``folds``: metrics by fold. ``importance``: CatBoost's feature importance in percent, largest first.
+    """
+
+    bundle: Bundle
+    oof: pd.DataFrame
+    metrics: Mapping[str, float]
+    folds: pd.DataFrame
+    reliability: Reliability
+    importance: pd.Series
+    config: TrainConfig
+
+
+def train(
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    feature_state: FeatureState,
+    config: TrainConfig | None = None,
+    *,
+    bars: pd.DataFrame,
+    provenance: Provenance,
+    fold_features: FoldFeatures | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train, calibrate, evaluate and seal one model.
+
+    ``features``: (symbol, timestamp) x feature names, NaN while warming up (those rows are left out); ``labels`` from
+    :func:`~alphatrade_pipelines.models.labels.triple_barrier`; ``bars`` the forward-adjusted training bars (for the correlation baseline);
+    ``fold_features`` refits the feature pipeline inside each fold; ``progress`` is told (stage, done, total).
+    Equal input on one machine gives an equal bundle, to the byte.
+
+    Raises ModelDataError for too few rows, one class only, NaN labels, labels without features, or features the state does not name.
+    """
+    config = config or TrainConfig()
+    rows = training_rows(features, labels, feature_state, config)
+    oof, trees = out_of_fold(rows, config.learner, config.folds, fold_features, progress)
+    oof = oof.join(labels[_LABEL_COLUMNS]).join(rows.weight)
+    kept = labels.loc[rows.X.index]
+    payoff = PayoffEstimate.from_labels(kept, config.barrier)
+    X, y, w = rows.arrays
+    chosen = int(np.median(trees))
+    model = fit_trees(X, y, w, chosen, config.learner)
+    blob = model_bytes(model)
+    reproduced = model_bytes(fit_trees(X, y, w, chosen, config.learner)) == blob
+    score = oof["score"].to_numpy(np.float64)
+    files = {
+        "feature_state.json": feature_state.to_json().encode(),
+        "model.cbm": blob,
+        "calibrator.json": canonical_json(BetaCalibrator.fit(score, y, w).to_dict()),
+        "venn_abers.json": canonical_json(VennAbers.fit(score, y, w).to_dict()),
+        "drift_reference.json": canonical_json(drift_reference(rows.X)),
+        "baseline_correlation.json": canonical_json(baseline_correlation(bars)),
+        "sizing.json": canonical_json(payoff.to_dict()),
+    }
+    bundle = Bundle.seal(files, _facts(rows, feature_state, config, provenance, chosen))
+    metrics, reliability = evaluate(oof, payoff)
+    metrics |= {"trees": float(chosen), "reproducible": float(reproduced)}
+    importance = pd.Series(model.get_feature_importance(), index=rows.X.columns, name="importance").sort_values(ascending=False)
+    return TrainingResult(bundle, oof, metrics, fold_table(oof, trees), reliability, importance, config)
+
+
+def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig) -> Rows:
+    """Rows that have both a label and every feature, weighted by uniqueness. Raises ModelDataError as :func:`train` says."""
+    names = list(feature_state.feature_names)
+    unknown = [name for name in names if name not in features]
+    absent = [name for name in _LABEL_COLUMNS if name not in labels]
+    if unknown or absent:
+        raise ModelDataError(f"the features {names} and the label columns {_LABEL_COLUMNS}", f"no {', '.join(unknown + absent)}")
+    if labels[_LABEL_COLUMNS].isna().any().any() or not labels["label"].isin([0, 1]).all():
+        raise ModelDataError("labels 0 or 1 with a return and an end time", "NaN or other values", "Make them with triple_barrier.")
+    missing = labels.index.difference(features.index)
+    if len(missing):
+        raise ModelDataError(
+            "features for every label", f"none for {len(missing)} labels, first {missing[0]}", "Use the same bars for both."
+        )
+    X = features.loc[labels.index, names]
+    complete = np.isfinite(X.to_numpy(np.float64)).all(axis=1)
+    if int(complete.sum()) < config.min_rows:
+        worst = X.isna().mean().idxmax()
+        found = f"{int(complete.sum())} of {len(labels)} labels (feature with most gaps: {worst})"
+        raise ModelDataError(f"at least {config.min_rows} labels with every feature", found, "Load more history or more symbols.")
+    y = labels.loc[complete, "label"].astype(np.int64)
+    if y.min() == y.max():
+        raise ModelDataError("wins and losses among the labels", f"{len(y)} labels, all {y.iloc[0]}", "Use more history or other barriers.")
+    kept = labels.loc[complete]
+    return Rows(X.loc[complete], y, average_uniqueness(kept), kept["t1"])
+
+
+def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provenance: Provenance, trees: int) -> dict[str, Any]:
+    times = rows.X.index.get_level_values("timestamp")
+    return {
+        **asdict(provenance),
+        "feature_names": list(rows.X.columns),
+        "feature_hash": feature_state.content_hash,
+        "symbols": sorted(str(symbol) for symbol in rows.X.index.get_level_values("symbol").unique()),
+        "train_start": times.min().isoformat(),
+        "train_end": times.max().isoformat(),
+        "known_through": rows.t1.max().isoformat(),
+        "rows": len(rows.y),
+        "trees": trees,
+        "config": asdict(config),
+        "versions": {name: version(name) for name in ("alphatrade", "catboost", "numpy", "pandas")} | {"python": platform.python_version()},
+    }

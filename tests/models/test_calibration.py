@@ -1,0 +1,172 @@
+"""Beta calibration, Venn-Abers and metrics against sklearn, venn-abers and brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from venn_abers import VennAbers as OtherVennAbers
+
+from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.errors import ModelDataError
+from alphatrade_pipelines.models.metrics import auc, brier, log_losses, reliability
+from alphatrade_pipelines.models.venn_abers import VennAbers
+
+Sample = tuple[np.ndarray, np.ndarray]
+
+
+def distorted(n: int, seed: int = 0, slope: float = 2.0, shift: float = 0.3, spread: float = 0.5) -> Sample:
+    """Scores that are over-confident: truth is logit p = (logit s - shift) / slope."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, spread, n)
+    y = (rng.random(n) < 1 / (1 + np.exp(-(z - shift) / slope))).astype(float)
+    return 1 / (1 + np.exp(-z)), y
+
+
+def test_beta_equals_sklearn_logistic_on_both_logs() -> None:
+    """Each softened outcome is two weighted rows for sklearn's unpenalised logistic regression."""
+    rng = np.random.default_rng(1)
+    s = rng.beta(2, 3, 3000)
+    y = (rng.random(3000) < s**1.4 / (s**1.4 + (1 - s) ** 0.8)).astype(float)
+    w = rng.uniform(0.2, 1.0, 3000)
+    wins, losses = w[y == 1].sum(), w[y == 0].sum()
+    soft = np.where(y == 1, (wins + 1) / (wins + 2), 1 / (losses + 2))
+    X = np.column_stack([np.log(s), -np.log1p(-s)])
+    other = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000)
+    other.fit(np.vstack([X, X]), np.r_[np.ones(3000), np.zeros(3000)], sample_weight=np.r_[w * soft, w * (1 - soft)])
+    ours = BetaCalibrator.fit(s, y, w)
+    assert ours.a > 0
+    assert ours.b > 0
+    np.testing.assert_allclose([ours.a, ours.b, ours.c], [*other.coef_[0], other.intercept_[0]], atol=2e-4)
+
+
+def test_beta_contains_identity_and_undoes_distortion() -> None:
+    s, y = distorted(200_000, slope=1.0, shift=0.0, spread=1.0)
+    fitted = BetaCalibrator.fit(s, y)
+    np.testing.assert_allclose([fitted.a, fitted.b, fitted.c], [1, 1, 0], atol=0.05)
+    s, y = distorted(200_000, slope=2.0, shift=0.3, spread=1.0)
+    p = BetaCalibrator.fit(s, y).predict(s)
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-(np.log(s / (1 - s)) - 0.3) / 2)), atol=0.02)
+
+
+def test_beta_never_inverts_a_score_that_points_the_wrong_way() -> None:
+    s, y = distorted(4000, slope=1.0, spread=1.0)
+    fitted = BetaCalibrator.fit(s, 1 - y)
+    assert fitted.a == 0
+    assert fitted.b == 0
+    np.testing.assert_allclose(fitted.predict(s), (1 - y).mean(), atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), spread=st.floats(0.001, 4), n=st.integers(20, 300))
+def test_beta_is_monotone_inside_the_unit_interval_and_beats_its_own_constraints(seed: int, spread: float, n: int) -> None:
+    s, y = distorted(n, seed, spread=spread)
+    y[:2] = [0, 1]
+    fitted = BetaCalibrator.fit(s, y)
+    p = fitted.predict(np.linspace(0, 1, 201))
+    assert fitted.a >= 0
+    assert fitted.b >= 0
+    assert (np.diff(p) >= -1e-12).all()
+    assert (p > 0).all()
+    assert (p < 1).all()
+    assert log_losses(y, fitted.predict(s)).mean() <= log_losses(y, np.full(n, (y.sum() + 1) / (n + 2))).mean() + 0.05
+
+
+def test_beta_separable_stays_finite_and_does_not_extrapolate() -> None:
+    s = np.r_[np.linspace(0.3, 0.4, 30), np.linspace(0.6, 0.7, 30)]
+    fitted = BetaCalibrator.fit(s, (s > 0.5).astype(float))
+    p = fitted.predict(np.array([0.0, 0.3, 0.7, 1.0]))
+    assert p[0] == p[1]
+    assert p[2] == p[3]
+    assert 0 < p[0] < 0.1
+    assert 0.9 < p[3] < 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "y", "weights"),
+    [
+        (np.full(10, 0.5), np.tile([0.0, 1.0], 5), None),
+        (np.linspace(0, 1, 50), np.ones(50), None),
+        (np.r_[np.nan, np.linspace(0, 1, 49)], np.tile([0.0, 1.0], 25), None),
+        (np.linspace(0, 2, 50), np.tile([0.0, 1.0], 25), None),
+        (np.linspace(0, 1, 50), np.tile([0.0, 2.0], 25), None),
+        (np.linspace(0, 1, 50), np.tile([0.0, 1.0], 25), np.zeros(50)),
+    ],
+)
+def test_calibration_refuses_what_it_cannot_learn_from(scores: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+    with pytest.raises(ModelDataError):
+        BetaCalibrator.fit(scores, y, weights)
+
+
+@pytest.mark.parametrize(("n", "digits"), [(5, 3), (60, 1), (400, 2), (3000, 6)])
+def test_venn_abers_equals_the_package(n: int, digits: int) -> None:
+    s, y = distorted(n, seed=n, spread=1.0)
+    s = np.round(s, digits)
+    y[:2] = [0, 1]
+    new = np.r_[s, np.linspace(0, 1, 301)]
+    other = OtherVennAbers()
+    other.fit(np.column_stack([1 - s, s]), y)
+    _, expected = other.predict_proba(np.column_stack([1 - new, new]))
+    p0, p1 = VennAbers.fit(s, y).predict(new)
+    np.testing.assert_allclose(p0, expected[:, 0], atol=1e-12)
+    np.testing.assert_allclose(p1, expected[:, 1], atol=1e-12)
+    assert (p0 <= p1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_venn_abers_equals_two_isotonic_fits(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    s, y = distorted(120, seed, spread=1.0)
+    s, w = np.round(s, 2), rng.uniform(0.05, 1.0, 120)
+    fitted = VennAbers.fit(s, y, w)
+    for new in (0.0, 0.31, 0.315, 0.5, 0.505, 0.77, 1.0, float(s[3]), float(s[8])):
+        expected = [
+            float(IsotonicRegression().fit(np.r_[s, new], np.r_[y, label], sample_weight=np.r_[w, 1.0]).predict([new])[0])
+            for label in (0.0, 1.0)
+        ]
+        p0, p1 = fitted.predict(np.array([new]))
+        np.testing.assert_allclose([p0[0], p1[0]], expected, atol=1e-9)
+
+
+def test_less_evidence_gives_a_wider_interval_and_json_keeps_it() -> None:
+    s, y = distorted(5000, spread=1.0)
+    full, tenth = VennAbers.fit(s, y), VennAbers.fit(s, y, np.full(5000, 0.1))
+    new = np.linspace(0.2, 0.8, 50)
+    widths = [np.subtract(*fit.predict(new)[::-1]).mean() for fit in (full, tenth)]
+    assert widths[1] > 5 * widths[0]
+    again = VennAbers.from_dict(full.to_dict())
+    np.testing.assert_array_equal(again.predict(new), full.predict(new))
+
+
+def test_metrics_equal_sklearn() -> None:
+    s, y = distorted(2000, spread=1.0)
+    s = np.round(s, 2)  # ties
+    assert log_losses(y, s).mean() == pytest.approx(log_loss(y, s))
+    assert brier(y, s) == pytest.approx(brier_score_loss(y, s))
+    assert auc(y, s) == pytest.approx(roc_auc_score(y, s))
+    assert np.isnan(auc(np.ones(5), np.linspace(0, 1, 5)))
+
+
+def test_ece_noise_level_is_what_a_perfect_model_shows() -> None:
+    rng = np.random.default_rng(0)
+    eces, bins = [], None
+    for _ in range(400):
+        p = rng.uniform(0.3, 0.7, 1000)
+        bins = reliability((rng.random(1000) < p).astype(float), p)
+        eces.append(bins.ece)
+    assert bins is not None
+    assert np.mean(eces) == pytest.approx(bins.noise, rel=0.05)
+    assert np.mean(np.array(eces) > bins.noise_95) == pytest.approx(0.05, abs=0.03)
+
+
+def test_ece_by_hand_and_effective_size_raises_the_noise() -> None:
+    p = np.repeat([0.2, 0.8], 50)
+    y = np.r_[np.ones(20), np.zeros(30), np.ones(40), np.zeros(10)]
+    bins = reliability(y, p, bins=2)
+    assert bins.ece == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
+    assert reliability(y, p, n_effective=25, bins=2).noise == pytest.approx(2 * bins.noise)
+    assert len(reliability(y, np.full(100, 0.5)).rows) == 1
