@@ -1,0 +1,33 @@
+"""Point-in-time features: ``fit`` freezes, ``transform`` and ``stream`` use past bars and frozen statistics only.
+
+>>> fitted = FeaturePipeline.default("1Day").fit(train_bars)
+>>> fitted.transform(bars)
+>>> fitted.stream(history).update(bars_of_one_timestamp)
+"""
+
+from alphatrade_pipelines.features.base import Feature, Series, SymbolFeature, register
+from alphatrade_pipelines.features.drift_reference import drift_reference
+from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureError, FeatureInputError, FeatureStateError
+from alphatrade_pipelines.features.leaks import Leak, LeakReport, check_no_lookahead
+from alphatrade_pipelines.features.pipeline import FeaturePipeline, FittedPipeline
+from alphatrade_pipelines.features.stream import FeatureStream
+from alphatrade_pipelines.features.volatility import ewma_volatility
+
+__all__ = [
+    "Feature",
+    "FeatureConfigError",
+    "FeatureError",
+    "FeatureInputError",
+    "FeaturePipeline",
+    "FeatureStateError",
+    "FeatureStream",
+    "FittedPipeline",
+    "Leak",
+    "LeakReport",
+    "Series",
+    "SymbolFeature",
+    "check_no_lookahead",
+    "drift_reference",
+    "ewma_volatility",
+    "register",
+]

@@ -1,0 +1,194 @@
+"""The live form of a fitted pipeline: one time stamp in, its features out, to the same bits as batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from alphatrade_pipelines.features.base import (
+    ClockFeature,
+    ColumnFeature,
+    CrossSectionFeature,
+    Feature,
+    FloatArray,
+    IntArray,
+    MarketFeature,
+    Series,
+    SymbolFeature,
+)
+from alphatrade_pipelines.features.errors import FeatureInputError
+from alphatrade_pipelines.features.kernels import group_means, logs
+from alphatrade_pipelines.features.pipeline import FittedPipeline
+from alphatrade_pipelines.features.table import COLUMNS, Table, check_frame, check_values, nanoseconds
+from alphatrade_pipelines.market.adjustment import ForwardAdjuster
+
+_FIELDS = Series._fields
+_RET, _MARKET, _LOG_CLOSE = _FIELDS.index("ret"), _FIELDS.index("market"), _FIELDS.index("log_close")
+
+
+class SeriesBuffer:
+    """The last bars of a symbol in contiguous arrays: at least ``memory`` of them, or all there were. ``age`` counts all."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._data = np.full((len(_FIELDS), 2 * memory + 1), np.nan)
+        self._length = 0
+        self.age = 0
+
+    def append(self, row: FloatArray) -> None:
+        """Add one bar: the fields of :class:`Series`, ``ret`` being worked out here."""
+        if self._length == self._data.shape[1]:
+            self._data[:, : self._memory] = self._data[:, self._length - self._memory : self._length].copy()
+            self._length = self._memory
+        at = self._length
+        self._data[:, at] = row
+        self._data[_RET, at] = row[_LOG_CLOSE] - self._data[_LOG_CLOSE, at - 1] if at else np.nan
+        self._length += 1
+        self.age += 1
+
+    def load(self, series: Series) -> None:
+        """Take over the end of a batch series."""
+        kept = min(self._memory, len(series.close))
+        self._data[:, :kept] = [column[len(column) - kept :] for column in series]
+        self._length, self.age = kept, len(series.close)
+
+    @property
+    def last_return(self) -> float:
+        """Log return of the last bar; NaN on a symbol's first."""
+        return float(self._data[_RET, self._length - 1])
+
+    def set_market(self, value: float) -> None:
+        """Attach the market's return to the last bar."""
+        self._data[_MARKET, self._length - 1] = value
+
+    def last(self, feature: SymbolFeature, symbol: str, state: object) -> float:
+        """The feature's value on the last bar."""
+        if self.age < feature.warmup:
+            return float("nan")
+        series = Series(*(column[: self._length] for column in self._data))
+        return float(feature.compute(series, self._length - 1, symbol, state)[0])
+
+
+class FeatureStream:
+    """Feed every time stamp once, oldest first, all its symbols together: ranks and the market return need them.
+
+    ``history`` brings the stream to the state it would have after streaming those bars. After an error while a bar was taken in, the
+    stream refuses to go on (its state is not that of any bar): build a new one from history.
+    """
+
+    def __init__(self, fitted: FittedPipeline, history: pd.DataFrame | None = None) -> None:
+        self._fitted = fitted
+        self._adjuster = ForwardAdjuster()
+        self._buffers: dict[str, SeriesBuffer] = {}
+        features = fitted.pipeline.features
+        self._cursors = {name: one.cursor(fitted.states[name]) for name, one in features.items() if isinstance(one, MarketFeature)}
+        self._time = np.iinfo(np.int64).min
+        self._failed = False
+        if history is not None:
+            self._replay(history)
+
+    def update(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Features of one time stamp.
+
+        Args:
+            bars: raw bars, index (symbol, timestamp) with a single time stamp later than all before; columns as for ``transform``.
+
+        Returns:
+            One row for each symbol, same index, columns ``feature_names``.
+
+        Raises:
+            FeatureInputError: malformed bars, several time stamps, or one that is not later than the last. Nothing is changed then.
+        """
+        time, symbols, position = self._check(bars)
+        raw = bars[list(COLUMNS)].to_numpy(dtype=np.float64)[position]
+        self._failed = True
+        market = self._take(symbols, raw)
+        columns = self._evaluate(time, symbols, market)
+        self._failed, self._time = False, time
+        values = np.empty((len(symbols), len(columns)))
+        values[position] = np.column_stack([columns[name] for name in self._fitted.feature_names])
+        return pd.DataFrame(values, index=bars.index, columns=list(self._fitted.feature_names))
+
+    def _check(self, bars: pd.DataFrame) -> tuple[int, list[str], IntArray]:
+        if self._failed:
+            raise FeatureInputError("a stream whose last update succeeded", "one that failed", fix="Build a new stream from history.")
+        check_frame(bars)
+        times = nanoseconds(bars.index)
+        names = bars.index.get_level_values("symbol").to_numpy(dtype=object)
+        if (times != times[0]).any():
+            raise FeatureInputError("bars of one time stamp", f"{len(np.unique(times))} time stamps", fix="Call update once for each.")
+        position = np.argsort(names, kind="stable").astype(np.int64)
+        check_values(bars.iloc[position], times, names[position])
+        time = int(times[0])
+        if time <= self._time:
+            last, found = (pd.Timestamp(value, tz="UTC").isoformat() for value in (self._time, time))
+            raise FeatureInputError(f"a time stamp after {last}", found, fix="Each time stamp is streamed once, oldest first.")
+        return time, [str(name) for name in names[position]], position
+
+    def _take(self, symbols: list[str], raw: FloatArray) -> float:
+        """Adjust and append the bars; the market's return."""
+        adjusted = np.empty((len(symbols), 5))
+        for row, symbol in enumerate(symbols):
+            bar, _ = self._adjuster.update(symbol, dict(zip(COLUMNS, raw[row].tolist(), strict=True)))
+            adjusted[row] = [bar[name] for name in COLUMNS[:5]]
+        log_prices = logs(np.ascontiguousarray(adjusted[:, :4]).ravel()).reshape(-1, 4)
+        for row, symbol in enumerate(symbols):
+            if symbol not in self._buffers:
+                self._buffers[symbol] = SeriesBuffer(self._fitted.memory_bars)
+            self._buffers[symbol].append(np.array([*log_prices[row], adjusted[row, 3], adjusted[row, 4], np.nan, np.nan]))
+        returns = np.array([self._buffers[symbol].last_return for symbol in symbols])
+        market = float(group_means(returns, *_one_group(len(symbols)))[0])
+        for symbol in symbols:
+            self._buffers[symbol].set_market(market)
+        return market
+
+    def _evaluate(self, time: int, symbols: list[str], market: float) -> dict[str, FloatArray]:
+        columns: dict[str, FloatArray] = {}
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for name, feature in self._fitted.pipeline.features.items():
+                values = self._values(name, feature, columns, time, symbols, market).reshape(len(symbols), -1)
+                values = np.where(np.isfinite(values), values, np.nan)
+                columns |= {column: np.ascontiguousarray(values[:, at]) for at, column in enumerate(feature.columns(name))}
+        return columns
+
+    def _values(
+        self, name: str, feature: Feature, columns: dict[str, FloatArray], time: int, symbols: list[str], market: float
+    ) -> FloatArray:
+        state = self._fitted.states.get(name)
+        if isinstance(feature, SymbolFeature):
+            return np.array([self._buffers[symbol].last(feature, symbol, state) for symbol in symbols])
+        if isinstance(feature, ColumnFeature):
+            source = columns[feature.inputs[0]]
+            return np.concatenate([feature.compute(source[at : at + 1], symbol, state) for at, symbol in enumerate(symbols)])
+        if isinstance(feature, CrossSectionFeature):
+            return feature.compute(columns[feature.inputs[0]], *_one_group(len(symbols)))
+        if isinstance(feature, MarketFeature):
+            return np.tile(self._cursors[name].update(time, market), (len(symbols), 1))
+        if isinstance(feature, ClockFeature):
+            return np.repeat(feature.compute(np.array([time], dtype=np.int64)), len(symbols))
+        raise TypeError(f"{type(feature).__name__} has none of the five feature shapes of features.base")
+
+    def _replay(self, history: pd.DataFrame) -> None:
+        table = Table.of(history)
+        raw = history[list(COLUMNS)].to_numpy(dtype=np.float64)
+        for at, (symbol, series) in enumerate(table.items()):
+            self._buffers[symbol] = SeriesBuffer(self._fitted.memory_bars)
+            self._buffers[symbol].load(series)
+            rows = raw[table.bounds[at] : table.bounds[at + 1]]
+            for row in _telling_rows(rows):
+                self._adjuster.update(symbol, dict(zip(COLUMNS, rows[row].tolist(), strict=True)))
+        for time, value in zip(table.group_times.tolist(), table.market.tolist(), strict=True):
+            for cursor in self._cursors.values():
+                cursor.update(time, value)
+        self._time = int(table.group_times[-1])
+
+
+def _telling_rows(rows: FloatArray) -> list[int]:
+    """Rows that leave a trace in the adjuster: the first, the last, each with an action and the one before it (its close is used)."""
+    acts = np.flatnonzero((rows[:, COLUMNS.index("split")] != 1.0) | (rows[:, COLUMNS.index("dividend")] != 0.0))
+    told = np.unique(np.concatenate([[0, len(rows) - 1], acts, np.maximum(acts - 1, 0)]))
+    return [int(row) for row in told]
+
+
+def _one_group(size: int) -> tuple[IntArray, IntArray]:
+    return np.arange(size, dtype=np.int64), np.array([0, size], dtype=np.int64)

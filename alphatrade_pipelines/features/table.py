@@ -1,0 +1,136 @@
+"""Bars as arrays: checked, forward adjusted, derived series attached, rows grouped by time stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from alphatrade_pipelines.features.base import FloatArray, IntArray, Series
+from alphatrade_pipelines.features.errors import FeatureInputError, nearest
+from alphatrade_pipelines.features.kernels import group_means, logs
+from alphatrade_pipelines.market.adjustment import adjust_forward
+
+PRICES = ("open", "high", "low", "close")
+COLUMNS = (*PRICES, "volume", "split", "dividend")
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a bar frame, sorted by (symbol, time).
+
+    ``bounds`` (symbols + 1) delimits each symbol's rows; ``order`` and ``groups`` list the rows of each of ``group_times``, symbols
+    ascending; ``market`` is the equal-weighted mean log return of the symbols present at each group time.
+    """
+
+    symbols: tuple[str, ...]
+    bounds: IntArray
+    times: IntArray
+    order: IntArray
+    groups: IntArray
+    group_times: IntArray
+    group_of_row: IntArray
+    market: FloatArray
+    series: tuple[Series, ...]
+
+    @classmethod
+    def of(cls, bars: pd.DataFrame) -> Table:
+        """Check, adjust and lay out ``bars`` (raw prices, as traded).
+
+        Raises:
+            FeatureInputError: wrong index or columns, naive, unsorted or repeated time stamps, text, NaN or a price that is not positive.
+        """
+        check_frame(bars)
+        names = bars.index.get_level_values("symbol").to_numpy(dtype=object)
+        times = nanoseconds(bars.index)
+        check_values(bars, times, names)
+        starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
+        bounds = np.append(starts, len(names)).astype(np.int64)
+        order = np.argsort(times, kind="stable").astype(np.int64)  # stable: within a time stamp, symbols stay ascending
+        ordered = times[order]
+        edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        groups = np.append(edges, len(ordered)).astype(np.int64)
+        group_of_row = np.empty(len(times), dtype=np.int64)
+        group_of_row[order] = np.repeat(np.arange(len(edges)), np.diff(groups))
+        flat, market = _derive(adjust_forward(bars), starts, order, groups, group_of_row)
+        series = tuple(Series(*(column[low:high] for column in flat)) for low, high in pairwise(bounds.tolist()))
+        return cls(tuple(str(name) for name in names[starts]), bounds, times, order, groups, ordered[edges], group_of_row, market, series)
+
+    def items(self) -> Iterator[tuple[str, Series]]:
+        """(symbol, its series), symbols ascending."""
+        return iter(zip(self.symbols, self.series, strict=True))
+
+    def split(self, values: FloatArray) -> dict[str, FloatArray]:
+        """A flat column by symbol."""
+        return {name: values[low:high] for name, low, high in zip(self.symbols, self.bounds[:-1], self.bounds[1:], strict=True)}
+
+    @property
+    def ages(self) -> IntArray:
+        """How many bars of its symbol each row has behind it, itself included."""
+        lengths = np.diff(self.bounds)
+        return np.arange(1, len(self.times) + 1, dtype=np.int64) - np.repeat(self.bounds[:-1], lengths)
+
+
+def _derive(
+    adjusted: pd.DataFrame, starts: IntArray, order: IntArray, groups: IntArray, group_of_row: IntArray
+) -> tuple[Series, FloatArray]:
+    opened, high, low, close, volume = (np.array(adjusted[name], dtype=np.float64) for name in (*PRICES, "volume"))
+    log_close = logs(close)
+    ret = np.empty_like(log_close)
+    ret[1:] = log_close[1:] - log_close[:-1]
+    ret[starts] = np.nan
+    market = group_means(ret, order, groups)
+    return Series(logs(opened), logs(high), logs(low), log_close, close, volume, ret, market[group_of_row]), market
+
+
+def nanoseconds(index: pd.Index) -> IntArray:
+    """Time stamps of a bar index as ns since 1970 (UTC)."""
+    stamps = pd.DatetimeIndex(index.get_level_values("timestamp"))
+    return np.array(stamps.as_unit("ns").asi8, dtype=np.int64)
+
+
+def check_frame(bars: pd.DataFrame) -> None:
+    """Raise FeatureInputError unless index and columns have the canonical form."""
+    if list(bars.index.names) != ["symbol", "timestamp"]:
+        raise FeatureInputError("bars indexed by (symbol, timestamp)", f"index {list(bars.index.names)}")
+    if len(bars) == 0:
+        raise FeatureInputError("at least one bar", "none")
+    stamps = bars.index.levels[1] if isinstance(bars.index, pd.MultiIndex) else bars.index
+    if not isinstance(stamps, pd.DatetimeIndex) or stamps.tz is None:
+        raise FeatureInputError("aware time stamps", f"{stamps.dtype}", fix="Attach their time zone.")
+    for name in COLUMNS:
+        if name not in bars.columns:
+            fix = (
+                nearest(name, {str(column) for column in bars.columns} - set(COLUMNS))
+                if name in PRICES
+                else "1 and 0 mean no split, no dividend."
+            )
+            raise FeatureInputError(f"a column {name!r}", f"only {', '.join(map(str, bars.columns))}", fix=fix)
+        if not pd.api.types.is_numeric_dtype(bars[name]):
+            raise FeatureInputError(f"numbers in {name!r}", f"type {bars[name].dtype}")
+
+
+def check_values(bars: pd.DataFrame, times: IntArray, names: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
+    """Raise FeatureInputError for the first row that is out of order or holds an impossible value."""
+    if len(times) > 1:
+        same = names[1:] == names[:-1]
+        bad = np.where(same, times[1:] <= times[:-1], names[1:] < names[:-1])
+        if bad.any():
+            place = bars.index[int(np.argmax(bad)) + 1]
+            raise FeatureInputError(
+                "rows sorted by symbol and time, each once", f"{place[0]} at {place[1].isoformat()} out of order or repeated"
+            )
+    prices = bars[list(PRICES)].to_numpy(dtype=np.float64)
+    wrong = ~(np.isfinite(prices) & (prices > 0)).all(axis=1)
+    volume = bars["volume"].to_numpy(dtype=np.float64)
+    split, dividend = (bars[name].to_numpy(dtype=np.float64) for name in ("split", "dividend"))
+    wrong |= ~(np.isfinite(volume) & (volume >= 0) & np.isfinite(split) & (split > 0) & np.isfinite(dividend) & (dividend >= 0))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        shown = ", ".join(f"{name}={bars[name].iloc[at]:g}" for name in COLUMNS)
+        place = bars.index[at]
+        expected = "positive prices and splits, volume and dividend of zero or more"
+        raise FeatureInputError(expected, f"{place[0]} at {place[1].isoformat()}: {shown}")
