@@ -118,7 +118,8 @@ def size_position(
         return PositionSize(Decimal(0), probability, cautious_payoff, edge, 0.0, 0.0, "no_edge")
     stop_distance = float(abs(price - stop) / price)
     risk, value, binding = _capped(edge, stop_distance, volatility, config)
-    qty = (equity * Decimal(repr(value)) / price).to_integral_value(ROUND_FLOOR)
+    # 12 digits: the last bits of binary fractions must not decide about a share
+    qty = (equity * Decimal(repr(round(value, 12))) / price).to_integral_value(ROUND_FLOOR)
     if qty <= 0:
         binding = "below_one_share"
     return PositionSize(max(qty, Decimal(0)), probability, cautious_payoff, edge, risk, value, binding)
