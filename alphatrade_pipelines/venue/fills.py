@@ -1,0 +1,163 @@
+"""What fills, at what price, how much: scalar kernels, compiled once, shared by the venue and the vectorised backtest.
+
+Prices are floats in dollars, ``side`` is +1 for a buy and -1 for a sell, NaN means "does not trade". A bar is walked as a path of four
+points (open, one extreme, the other, close). Between two points the price moves continuously; at the open it *jumps*, so whatever
+was passed over trades at the open: a gap through a stop fills at the gap.
+
+Sources: square-root impact, Almgren et al. (2005), Toth et al. (2011); trade-through for limits, Moallemi & Yuan (2016).
+Draws are counter-based (SplitMix64 over the key), so the fate of an order does not depend on what else was asked before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+REJECTION, QUEUE = 1, 2  # purposes of a draw: two draws for one order and bar are independent
+
+
+def _kernel(function: _F) -> _F:
+    return cast(_F, njit(cache=True)(function))
+
+
+def stable_key(text: str) -> int:
+    """A 63-bit key of a text, the same in every process (Python's ``hash`` is salted)."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@_kernel
+def _mix(state: Any) -> Any:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+@_kernel
+def uniform_draw(seed: int, symbol_key: int, bar_time: int, order_key: int, purpose: int) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments (SplitMix64, Steele et al. 2014, chained over the key)."""
+    state = _mix(np.uint64(seed))
+    state = _mix(state ^ np.uint64(symbol_key))
+    state = _mix(state ^ np.uint64(bar_time))
+    state = _mix(state ^ np.uint64(order_key))
+    state = _mix(state ^ np.uint64(purpose))
+    return float(state >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@_kernel
+def tick_size(price: float) -> float:
+    """Smallest price step: a cent from one dollar on, a hundredth of a cent below (Rule 612)."""
+    return 0.01 if price >= 1.0 else 0.0001
+
+
+@_kernel
+def volume_fraction(elapsed: float, early_share: float) -> float:
+    """Part of a bar's volume traded when ``elapsed`` (0 to 1) of its time has passed: elapsed**a, with a such that
+    ``volume_fraction(0.2, early_share) == early_share`` (40 % of a 15-min bar's volume in its first 3 minutes)."""
+    if elapsed <= 0.0:
+        return 0.0
+    if elapsed >= 1.0 or early_share >= 1.0:
+        return 1.0
+    if early_share <= 0.0:
+        return 0.0
+    return float(elapsed ** (math.log(early_share) / math.log(0.2)))
+
+
+@_kernel
+def shares_available(volume: float, share: float, participation: float, taken: float) -> float:
+    """Whole shares this account may still take out of a stretch that holds ``share`` of the bar's ``volume``."""
+    if not volume > 0.0:
+        return 0.0
+    return max(0.0, math.floor(volume * share * participation + 1e-9) - taken)
+
+
+@_kernel
+def half_spread(price: float, bps: float, multiplier: float, minimum: float) -> float:
+    """Half the quoted spread in dollars, widened by ``multiplier``."""
+    return max(price * bps * 1e-4 * multiplier, minimum * multiplier)
+
+
+@_kernel
+def square_root_impact(price: float, quantity: float, volatility: float, volume: float, coefficient: float) -> float:
+    """Impact in dollars: price * Y * volatility * sqrt(quantity / volume), with volatility and volume of the same period, lagged."""
+    if coefficient <= 0.0 or not volume > 0.0 or not volatility > 0.0:
+        return 0.0
+    return price * coefficient * volatility * math.sqrt(quantity / volume)
+
+
+@_kernel
+def adverse_move(price: float, volatility: float, latency_seconds: float, bar_seconds: float, fraction: float) -> float:
+    """What the market runs away while the order travels, in dollars: ``fraction`` of one sigma over the latency."""
+    if not volatility > 0.0 or bar_seconds <= 0.0:
+        return 0.0
+    return price * fraction * volatility * math.sqrt(latency_seconds / bar_seconds)
+
+
+@_kernel
+def taker_price(side: int, reference: float, cost: float, low: float, high: float, bound: float) -> float:
+    """Execution price of an order that takes liquidity: reference plus cost against the order, rounded to the tick against the order,
+    clamped to the bar's [low, high] and never beyond ``bound`` (a limit price; NaN for none)."""
+    tick = tick_size(reference)
+    price = reference + side * cost
+    steps = price / tick
+    price = (math.ceil(steps - 1e-6) if side > 0 else math.floor(steps + 1e-6)) * tick
+    price = min(max(price, low), high)
+    if not math.isnan(bound) and side * (price - bound) > 0.0:
+        price = bound
+    return float(round(price * 10000.0)) / 10000.0
+
+
+@_kernel
+def stop_reference(side: int, stop: float, start: float, end: float, jump: bool) -> float:
+    """Price at which a stop is elected while price goes from ``start`` to ``end``, NaN if it is not.
+
+    A jump over the stop elects it at ``end`` (gap); otherwise at the stop itself, or at ``start`` if price was already beyond it.
+    """
+    if side * (end - stop) < 0.0 and side * (start - stop) < 0.0:
+        return math.nan
+    if jump:
+        return end if side * (end - stop) >= 0.0 else math.nan
+    if side * (start - stop) >= 0.0:
+        return start
+    return stop
+
+
+@_kernel
+def limit_reference(side: int, limit: float, start: float, end: float, jump: bool, through: float, queue_won: bool) -> float:
+    """Price at which a limit trades while price goes from ``start`` to ``end``, NaN if it does not.
+
+    After a jump beyond the limit (or on arrival) it is marketable and trades at ``end``, better than its limit. On a continuous move
+    it rests: it trades AT its limit once price has gone ``through`` dollars beyond it, or on a touch if its place in the queue won.
+    """
+    beyond = side * (limit - end)
+    if jump:
+        if beyond > 0.0 or (beyond == 0.0 and queue_won):
+            return end
+        return math.nan
+    beyond = max(beyond, side * (limit - start))
+    if beyond >= through - 1e-9 and beyond >= 0.0:
+        return limit
+    if beyond >= 0.0 and queue_won:
+        return limit
+    return math.nan
+
+
+@_kernel
+def low_comes_first(position: float, open_: float, high: float, low: float, mode: int) -> bool:
+    """Order of the extremes inside a bar. ``mode`` 0: the one adverse to the open position first (flat: as 1); 1: the one nearer to
+    the open first; 2: the favourable one first (flat: as 1)."""
+    if mode == 0 and position != 0.0:
+        return position > 0.0
+    if mode == 2 and position != 0.0:
+        return position < 0.0
+    return open_ - low <= high - open_
+
+
+PATH_MODES = {"adverse_first": 0, "nearest_first": 1, "favourable_first": 2}
