@@ -37,14 +37,15 @@ class _Section(BaseModel):
 class FilesSettings(_Section):
     """Where and how your own bar files are written; every convention is stated, none is guessed."""
 
-    path: Path | None = Field(None, description="Folder (one file per symbol) or one file with a symbol column")
-    file_format: Literal["csv", "parquet"] = "csv"
-    layout: Literal["per_symbol", "long"] = "per_symbol"
+    path: Path | None = Field(None, description="one file, or a folder of .csv .csv.gz .zip .parquet files")
+    layout: Literal["file_per_symbol", "symbol_column"] = "file_per_symbol"
     columns: dict[str, str] = Field(default_factory=dict, description="house name -> name in the file, e.g. {close = 'Adj Close'}")
-    timestamp_column: str = "timestamp"
-    timestamp_is: Literal["start", "end"] = "start"
+    header: tuple[str, ...] | None = Field(None, description="column names of CSV files without a header line")
+    stamp: Literal["start", "end"] = Field("start", description="what an intraday time stamp marks")
     timezone: str | None = Field(None, description="IANA zone of naive time stamps; without it naive time stamps are refused")
-    price_scale: float = Field(1.0, gt=0, description="file price x price_scale = dollars (1e-4 for LEAN files)")
+    timestamp_format: str | None = Field(None, description="strptime format, or s, ms, us, ns for Unix time; None = ISO 8601")
+    price_scale: float = Field(1.0, gt=0, description="file price units in a dollar: 10000 for the integers of LEAN")
+    off_session: Literal["refuse", "drop"] = "refuse"
 
 
 class SyntheticSettings(_Section):
@@ -80,13 +81,15 @@ class ModelSettings(_Section):
     """Labels, training and registry."""
 
     name: str = Field("alphatrade", description="registered model name in MLflow")
-    stop_multiple: float = Field(2.0, gt=0, description="stop distance in units of volatility over the horizon unit")
+    stop_multiple: float = Field(2.0, gt=0, description="stop distance in units of per-bar volatility")
     target_multiple: float = Field(2.0, gt=0)
     horizon: int = Field(10, ge=1, description="bars until the vertical barrier")
+    cost_bps: float = Field(5.0, ge=0, description="cost of each of entry and exit that labels are net of")
     folds: int = Field(5, ge=2)
-    embargo: int = Field(10, ge=0, description="bars purged after each test fold")
+    inner_folds: int = Field(3, ge=2)
+    embargo: int = Field(10, ge=0, description="decision times purged after each test fold")
     iterations: int = Field(200, ge=1)
-    depth: int = Field(4, ge=1, le=10)
+    depth: int = Field(3, ge=1, le=10)
     learning_rate: float = Field(0.03, gt=0)
     seed: int = 7
     threads: int = Field(2, ge=1)

@@ -1,0 +1,1 @@
+"""What exists: the software-defined assets and their quality gates. Thin: the engine does the work, these describe it."""

@@ -1,0 +1,231 @@
+"""Composition root of research: settings become sources, stores, pipelines and configs. Rooms stay free of settings, assets of wiring."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, get_args
+
+from alphatrade_pipelines.settings import Mode, Settings, project_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from alphatrade_pipelines.features import FeaturePipeline
+    from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
+    from alphatrade_pipelines.models.training import Provenance, TrainConfig
+    from alphatrade_pipelines.trading.config import CoreConfig
+
+SAMPLE_SPAN = (date(2000, 1, 1), date(2013, 12, 31))
+
+
+class SetupError(ValueError):
+    """The settings cannot be acted on; the message says what was expected and what to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a sensor saw. ``key`` is equal for equal findings, so that one cause asks once."""
+
+    fires: bool
+    detail: str
+    key: str
+
+
+def parse_mode(name: str) -> Mode:
+    """A known mode of use. Raises ``SetupError`` for anything else."""
+    for mode in get_args(Mode):
+        if name == mode:
+            return mode  # type: ignore[no-any-return]
+    raise SetupError(f"unknown mode {name!r}: expected one of {', '.join(get_args(Mode))}")
+
+
+def timeframe(settings: Settings) -> Timeframe:
+    """Length of the bars the house lives on."""
+    from alphatrade_pipelines.market import Timeframe
+
+    return Timeframe.parse(settings.market.timeframe)
+
+
+def ingest_span(settings: Settings) -> tuple[date, date | None]:
+    """First and last day that may be ingested; no last day means it grows with the calendar."""
+    market = settings.market
+    if market.source == "sample":
+        return max(market.history_start, SAMPLE_SPAN[0]), min(market.history_end or SAMPLE_SPAN[1], SAMPLE_SPAN[1])
+    if market.source == "synthetic":
+        return market.synthetic.start, market.synthetic.end
+    return market.history_start, market.history_end
+
+
+def bar_source(settings: Settings) -> BarSource:
+    """The configured source. Raises ``SetupError`` or ``BarDataError`` saying what to set."""
+    from alphatrade_pipelines import market as m
+
+    market = settings.market
+    if market.source == "sample":
+        return m.SampleSource()
+    if market.source == "synthetic":
+        crisis = market.synthetic
+        crises = ((crisis.crisis_start, crisis.crisis_end),) if crisis.crisis_start and crisis.crisis_end else ()
+        config = m.SyntheticConfig(crisis.seed, market.symbols, crisis.start, crisis.end, timeframe(settings), crises)
+        return m.SyntheticSource(config)
+    if market.source == "files":
+        if market.files.path is None:
+            raise SetupError("market.source is files but no path is set: set ALPHATRADE_MARKET__FILES__PATH")
+        return m.FilesSource(m.FilesConfig(timeframe=timeframe(settings), **market.files.model_dump()))
+    return _alpaca_source(settings)
+
+
+def _alpaca_source(settings: Settings) -> BarSource:
+    from alphatrade_pipelines.market import AlpacaConfig, AlpacaSource
+
+    alpaca = settings.alpaca
+    if alpaca.key_id is None or alpaca.secret_key is None:
+        raise SetupError("market.source is alpaca but keys are missing: set ALPHATRADE_ALPACA__KEY_ID and ALPHATRADE_ALPACA__SECRET_KEY")
+    return AlpacaSource(
+        AlpacaConfig(
+            api_key=alpaca.key_id,
+            secret_key=alpaca.secret_key,
+            symbols=settings.market.symbols,
+            timeframe=timeframe(settings),
+            start=settings.market.history_start,
+            feed=alpaca.feed,
+            url=alpaca.data_url,
+        )
+    )
+
+
+def raw_store(settings: Settings) -> BarStore:
+    """Bars as delivered; one store per source and time frame, so that switching the source cannot mix histories."""
+    from alphatrade_pipelines.market import BarStore
+
+    return BarStore(settings.folders.raw_bars / f"{settings.market.source}-{settings.market.timeframe}")
+
+
+def bar_store(settings: Settings) -> BarStore:
+    """Bars fit for research."""
+    from alphatrade_pipelines.market import BarStore
+
+    return BarStore(settings.folders.bars / f"{settings.market.source}-{settings.market.timeframe}")
+
+
+def ingest(settings: Settings, source: BarSource, store: BarStore, start: date, end: date) -> int:
+    """Fetch [start, end) of the universe into the raw store; returns the number of new bars.
+
+    A symbol with no bars in the period yet (not listed, or a future year) is left for a later period: the universe is checked when
+    bars are published. Raises ``BarDataError`` for a symbol the source does not know.
+    """
+    bars = source.fetch(settings.market.symbols, start, end)
+    return store.append(bars, source.timeframe, source.name, source.synthetic).added if len(bars) else 0
+
+
+def publish_bars(settings: Settings) -> pd.DataFrame:
+    """Check the raw bars and make them the bars of research, in one atomic write.
+
+    Raises ``BarDataError``: a symbol of the universe without bars or with too few to learn from.
+    """
+    from alphatrade_pipelines.market import require_history
+
+    raw = raw_store(settings)
+    bars = raw.read(settings.market.symbols)
+    require_history(bars, minimum=settings.model.horizon + 50, purpose="features and labels")
+    facts = raw.manifest()
+    bar_store(settings).write(bars, timeframe(settings), facts.source, facts.synthetic)
+    return bars
+
+
+def training_cut(settings: Settings, bars: pd.DataFrame) -> pd.Timestamp:
+    """Bars that start before this moment may be trained on. The last ``holdout_sessions`` of a simulation's data lie after it.
+
+    Real sessions keep nothing back: the future is the hold-out. Raises ``SetupError`` when nothing would be left to train on.
+    """
+    from alphatrade_pipelines.market import SessionCalendar
+
+    stamps = bars.index.get_level_values("timestamp")
+    keep_back = settings.research.holdout_sessions if settings.mode == "sim" else 0
+    sessions = SessionCalendar().sessions(stamps.min(), stamps.max())
+    if keep_back >= len(sessions):
+        raise SetupError(f"research.holdout_sessions is {keep_back} but the bars span only {len(sessions)} sessions: lower it or load more")
+    end: pd.Timestamp = sessions["open"].iloc[-keep_back] if keep_back else stamps.max() + timedelta(microseconds=1)
+    return end
+
+
+def training_bars(settings: Settings, bars: pd.DataFrame) -> pd.DataFrame:
+    """The part of the bars a model may learn from."""
+    return bars[bars.index.get_level_values("timestamp") < training_cut(settings, bars)]
+
+
+def feature_pipeline(settings: Settings) -> FeaturePipeline:
+    """The default catalogue for the configured time frame."""
+    from alphatrade_pipelines.features import FeaturePipeline
+
+    return FeaturePipeline.default(timeframe(settings))
+
+
+def train_config(settings: Settings) -> TrainConfig:
+    """Labels, learner and folds."""
+    from alphatrade_pipelines.models.folds import FoldConfig
+    from alphatrade_pipelines.models.labels import BarrierConfig
+    from alphatrade_pipelines.models.learner import LearnerConfig
+    from alphatrade_pipelines.models.training import TrainConfig
+
+    m = settings.model
+    return TrainConfig(
+        barrier=BarrierConfig(stop_multiple=m.stop_multiple, target_multiple=m.target_multiple, horizon=m.horizon, cost_bps=m.cost_bps),
+        learner=LearnerConfig(iterations=m.iterations, depth=m.depth, learning_rate=m.learning_rate, seed=m.seed, threads=m.threads),
+        folds=FoldConfig(outer=m.folds, inner=m.inner_folds, embargo=m.embargo),
+    )
+
+
+def provenance(settings: Settings) -> Provenance:
+    """Where data and code come from; travels with the bundle to every order."""
+    from alphatrade_pipelines.models.training import Provenance
+
+    store = bar_store(settings)
+    facts = store.manifest()
+    return Provenance(facts.data_hash, facts.source, facts.timeframe, facts.synthetic, git_commit())
+
+
+def git_commit() -> str:
+    """Commit of the checkout, ``+dirty`` when files differ from it, ``unknown`` outside a checkout."""
+    if not (project_root() / ".git").exists():
+        return "unknown"
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    return f"{commit}+dirty" if commit and _git("status", "--porcelain", "--untracked-files=no") else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=project_root(), capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def core_config(settings: Settings) -> CoreConfig:
+    """The trading core's numbers: the same in backtest, simulation, paper and live."""
+    from alphatrade_pipelines.risk import LimitsConfig, SizingConfig
+    from alphatrade_pipelines.trading.config import CoreConfig
+
+    risk = settings.risk
+    sizing = SizingConfig(kelly_fraction=risk.kelly_fraction, max_symbol_fraction=risk.position_cap, max_loss_at_stop=risk.risk_per_trade)
+    limits = LimitsConfig(
+        max_trades_a_day=risk.trades_per_day,
+        max_consecutive_losses=risk.consecutive_losses,
+        max_daily_loss=risk.daily_loss,
+        max_gross_exposure=risk.gross_cap,
+        max_positions=risk.max_positions,
+    )
+    return CoreConfig(
+        strategy=settings.live.strategy, sizing=sizing, limits=limits, reconcile_interval_s=settings.live.reconcile_interval_s
+    )
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A small table for a Dagster page."""
+    head = [str(column) for column in frame.columns]
+    rows = [
+        [f"{cell:.6g}" if isinstance(cell, float) else str(cell).replace("|", "/") for cell in row] for row in frame.itertuples(index=False)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
