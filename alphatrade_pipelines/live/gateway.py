@@ -30,6 +30,8 @@ ORDERS_PAGE = 500
 FILLS_PAGE = 100
 # re-read this much before the last known moment: a REST view may lag what the stream already told
 OVERLAP = timedelta(minutes=10)
+# Alpaca may file a dividend under its later processing day: ask further, keep by ex-date
+PROCESSING_DELAY = timedelta(days=120)
 
 
 class Broker(Protocol):
@@ -186,8 +188,9 @@ class AlpacaGateway:
         """Splits and cash dividends with an ex-date in [start, end]. Raises: BrokerUnavailableError."""
         from alpaca.data.requests import CorporateActionsRequest
 
-        request = CorporateActionsRequest(symbols=sorted(symbols), start=start, end=end)
-        return wire.corporate_actions(self._read(lambda: self._actions.get_corporate_actions(request), "corporate actions"))
+        request = CorporateActionsRequest(symbols=sorted(symbols), start=start, end=end + PROCESSING_DELAY, limit=None)
+        raw = self._read(lambda: self._actions.get_corporate_actions(request), "corporate actions")
+        return [action for action in wire.corporate_actions(raw) if start <= action.ex_date <= end]
 
     def read_broker(self, at: datetime, began: datetime) -> BrokerSeen:
         """Orders, executions, positions and account in one reconciliation read.

@@ -189,6 +189,8 @@ def corporate_actions(raw: Raw) -> list[CorporateAction]:
         for item in raw.get(kind) or ():
             ratio = number(item.get("new_rate"), "new_rate") / number(item.get("old_rate"), "old_rate")
             _merge(merged, item, split=ratio)
+    for item in raw.get("stock_dividends") or ():
+        _merge(merged, item, split=1 + number(item.get("rate"), "rate"))
     for item in raw.get("cash_dividends") or ():
         _merge(merged, item, dividend=number(item.get("rate"), "rate"))
     return [merged[key] for key in sorted(merged)]

@@ -1,0 +1,48 @@
+"""The heartbeat file: proof of life of a session, readable by a probe, a sensor or a person."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """``at`` is wall-clock UTC (is the process alive?), ``venue_at`` the broker's time it has reached (does it make progress?)."""
+
+    at: datetime
+    venue_at: datetime | None
+    pid: int
+    run_id: str
+    mode: str
+    state: str
+    streams_up: bool
+    naked: tuple[str, ...] = ()
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since it was written."""
+        return (now - self.at).total_seconds()
+
+
+def write_heartbeat(path: Path, beat: Heartbeat) -> None:
+    """Replace the file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{beat.pid}")
+    temporary.write_text(json.dumps(asdict(beat), default=str))
+    os.replace(temporary, path)
+
+
+def read_heartbeat(path: Path) -> Heartbeat | None:
+    """The last heartbeat; None when there never was one. Raises ValueError when the file is not a heartbeat."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    try:
+        times = {name: datetime.fromisoformat(content[name]).astimezone(UTC) if content[name] else None for name in ("at", "venue_at")}
+        return Heartbeat(**{**content, **times, "naked": tuple(content["naked"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected a heartbeat in {path}, found something else: {error}") from error

@@ -1,0 +1,274 @@
+"""The shell around the core: stimuli become events, commands become calls, outcomes become events again, until nothing follows.
+
+Nothing is decided here. REST calls run in one worker thread, so the loop keeps reading the streams while the broker thinks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+import pandas as pd
+import structlog
+
+from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
+from alphatrade_pipelines.live.brain import Brain, ModelProvider
+from alphatrade_pipelines.live.gateway import Broker
+from alphatrade_pipelines.live.inbox import BarArrived, Decide, Morning, OperatorRequest, Stimulus, StreamChanged, Tick, UpdateArrived
+from alphatrade_pipelines.live.transport import BrokerUnavailableError
+from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
+from alphatrade_pipelines.market.gate import BarGate, GateConfig, LiveBar
+from alphatrade_pipelines.market.sessions import SessionCalendar
+from alphatrade_pipelines.market.timeframe import Timeframe
+from alphatrade_pipelines.reporting.protection import measure_protection
+from alphatrade_pipelines.reporting.summary import Summary
+from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
+from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.engine import Engine, EventLog
+from alphatrade_pipelines.trading.events import (
+    AccountSeen,
+    ClockTicked,
+    CorporateActionApplied,
+    Event,
+    ModelSwapped,
+    OperatorAsked,
+    PriceSeen,
+    SignalReceived,
+    StreamStateSeen,
+)
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+# splits and dividends are asked for from an hour before the open on: by then the broker has converted positions
+PRE_OPEN = timedelta(hours=1)
+ALERT_LOG = {"INFO": log.info, "WARNING": log.warning, "CRITICAL": log.error}
+
+
+class TalliedLog:
+    """A journal whose every durable event also feeds the counters."""
+
+    def __init__(self, inner: EventLog, summary: Summary) -> None:
+        self._inner, self._summary = inner, summary
+
+    def append(self, event: Event) -> int:
+        """Store one event durably, then count it."""
+        return self.append_many((event,))
+
+    def append_many(self, events: Sequence[Event]) -> int:
+        """Store a batch durably, then count it."""
+        last = self._inner.append_many(events)
+        for event in events:
+            self._summary.add(event)
+        return last
+
+    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
+        """Stored events with sequence numbers >= ``from_seq``."""
+        return self._inner.events(from_seq)
+
+
+def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalendar) -> BarGate:
+    """The gate of a time frame, seeded with history. A day may gap by an earnings surprise: daily bars may move 60 %, others 20 %."""
+    gate = BarGate(timeframe, GateConfig(max_jump=0.60) if timeframe.is_daily else GateConfig(), calendar)
+    gate.seed(history)
+    return gate
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What the shell works with."""
+
+    broker: Broker
+    journal: EventLog
+    brain: Brain
+    builder: BarBuilder
+    calendar: SessionCalendar
+    gate: BarGate
+    provider: ModelProvider | None = None
+
+
+class Shell:
+    """Takes stimuli one at a time. ``engine`` is the replayed core; ``summary`` and ``meter`` cover the whole journal."""
+
+    def __init__(self, core: CoreConfig, tools: Instruments) -> None:
+        self.tools = tools
+        history = [event for _, event in tools.journal.events()]
+        self.summary, self.meter = Summary.of(history), measure_protection(history)
+        self.engine = Engine(core, TalliedLog(tools.journal, self.summary))
+        self.alerts = 0
+        self._clock: BrokerClock | None = None
+        self._morning_done: date | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="broker")
+
+    @property
+    def now(self) -> datetime:
+        """The broker's time as last read: the stamp of every event until it is read again."""
+        if self._clock is None:
+            raise RuntimeError("the broker's clock has not been read yet")
+        return self._clock.at
+
+    async def call(self, function: Callable[[], Answer]) -> Answer:
+        """Run something that blocks in the worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+
+    def close(self) -> None:
+        """Let the worker thread end once its call is over."""
+        self._worker.shutdown(wait=False)
+
+    # ---- the core's loop
+
+    async def pump(self, event: Event) -> None:
+        """Hand an event to the engine, execute what it commands, hand back what came of it, until nothing follows."""
+        todo = deque([event])
+        while todo:
+            commands = self.engine.handle(todo.popleft())
+            self.meter.observe(self.engine.state)
+            for command in commands:
+                answer = await self._execute(command)
+                if answer is not None:
+                    todo.append(answer)
+
+    async def _execute(self, command: Command) -> Event | None:
+        if isinstance(command, RaiseAlert):
+            self.alerts += 1
+            ALERT_LOG.get(command.level, log.error)("alert", level=command.level, code=command.code, detail=command.detail)
+            return None
+        at = self.now
+        return await self.call(lambda: self.tools.broker.execute(command, at))
+
+    # ---- stimuli
+
+    async def take(self, stimulus: Stimulus) -> None:
+        """Work off one stimulus completely."""
+        match stimulus:
+            case Tick():
+                await self.tick()
+            case Morning():
+                await self.morning()
+            case UpdateArrived(data=data):
+                await self._update(data)
+            case BarArrived():
+                self.tools.builder.add(stimulus)
+            case Decide():
+                await self.decide()
+            case StreamChanged():
+                await self._stream(stimulus)
+            case OperatorRequest():
+                await self.pump(OperatorAsked(self.now, stimulus.request, stimulus.who))
+
+    async def read_clock(self) -> bool:
+        """Ask the broker for the time; False, and the last known time stands, when it does not answer."""
+        try:
+            self._clock = await self.call(self.tools.broker.clock)
+        except (BrokerUnavailableError, WireError) as error:
+            log.error("clock not read", error=str(error))
+            return False
+        return True
+
+    async def tick(self) -> None:
+        """Tell the core the time."""
+        if await self.read_clock():
+            await self.pump(self.ticked())
+
+    def ticked(self) -> ClockTicked:
+        """The clock as last read."""
+        assert self._clock is not None
+        return ClockTicked(self._clock.at, self._clock.is_open, self._clock.next_open, self._clock.next_close)
+
+    async def morning(self) -> None:
+        """Once a session day, from an hour before its open: splits and dividends, before anything else of that day is worked off."""
+        if not await self.read_clock():
+            return
+        day = pd.Timestamp(self.now).tz_convert(NEW_YORK).date()
+        if day == self._morning_done or not self._is_session_morning(day):
+            return
+        symbols = self.tools.builder.symbols
+        try:
+            actions = await self.call(lambda: self.tools.broker.corporate_actions(symbols, day, day))
+        except (BrokerUnavailableError, WireError) as error:
+            log.error("corporate actions not read", day=str(day), error=str(error))
+            return
+        for action in actions:
+            self.tools.builder.corporate_action(action.symbol, day, float(action.split), float(action.dividend))
+            await self.pump(CorporateActionApplied(self.now, action.symbol, action.split, action.dividend))
+        self._morning_done = day
+
+    def _is_session_morning(self, day: date) -> bool:
+        span = self.tools.calendar.sessions(day, day)
+        return not span.empty and pd.Timestamp(self.now) >= span["open"].iloc[0] - PRE_OPEN
+
+    async def _update(self, data: object) -> None:
+        try:
+            update = trade_update(data, self.now)  # type: ignore[arg-type]
+        except WireError as error:
+            log.error("unreadable trade update", error=str(error), data=repr(data)[:500])
+            await self.reread("unreadable trade update")
+            return
+        await self.pump(update)
+
+    async def _stream(self, change: StreamChanged) -> None:
+        if change.garbled:
+            await self.reread(f"{change.name}: {change.detail}")
+        else:
+            await self.pump(StreamStateSeen(self.now, change.name, change.connected, change.detail))
+
+    async def reread(self, reason: str) -> None:
+        """What a lost or garbled message said can only be had by asking."""
+        answer = await self._execute(ReadBroker(reason))
+        if answer is not None:
+            await self.pump(answer)
+
+    # ---- bars
+
+    async def decide(self) -> None:
+        """Work off every timestamp that is complete, oldest first; between bars, go on with a better model if there is one."""
+        for bars in self.tools.builder.complete(self.now):
+            sound = self._sound(bars)
+            if not sound.empty:
+                await self.decide_on(sound)
+                await self._swap_model()
+
+    def _sound(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """The rows the gate lets pass; the others are quarantined there, and said aloud."""
+        passed = []
+        symbols, starts = bars.index.get_level_values("symbol"), pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
+        for symbol, start, row in zip(symbols, starts, bars[list(COLUMNS)].to_dict("records"), strict=True):
+            bar = LiveBar(str(symbol), start.to_pydatetime(warn=False), **{str(name): float(value) for name, value in row.items()})
+            verdict = self.tools.gate.check(bar, self.now)
+            passed.append(verdict.accepted)
+            if not verdict.accepted:
+                faults = [str(fault) for fault in verdict.faults]
+                log.error("bar quarantined", symbol=symbol, start=str(start), faults=faults, detail=verdict.detail)
+        return bars[passed]
+
+    async def decide_on(self, bars: pd.DataFrame) -> None:
+        """Prices, account, signals: in this order, as in the backtest."""
+        for symbol, close in zip(bars.index.get_level_values("symbol"), bars["close"], strict=True):
+            await self.pump(PriceSeen(self.now, str(symbol), Decimal(repr(float(close)))))
+        try:
+            account = await self.call(self.tools.broker.account)
+        except (BrokerUnavailableError, WireError) as error:
+            log.error("account not read", error=str(error))
+        else:
+            await self.pump(AccountSeen(self.now, account))
+        for signal in self.tools.brain.take(bars):
+            await self.pump(SignalReceived(self.now, signal))
+
+    async def _swap_model(self) -> None:
+        provider, brain = self.tools.provider, self.tools.brain
+        if provider is None:
+            return
+        found = await self.call(lambda: provider(brain.model))
+        if found is not None and found[1] != brain.model:
+            brain.swap(*found)
+            await self.pump(ModelSwapped(self.now, brain.model))
+
+
+def utc_now() -> datetime:
+    """Wall clock, for records of people; the core never sees it."""
+    return datetime.now(UTC)
