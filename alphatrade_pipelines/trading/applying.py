@@ -56,6 +56,7 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
     state.config = CoreConfig.from_json(event.config)
     state.session = Session(event.run_id, event.mode, event.model, event.at)
     state.ready, state.stream_lost, state.stopping = False, False, None
+    state.leaving = "" if state.leaving == "stop" else state.leaving
     state.fills_from = state.fills_from or event.at
     state.activity.clear()
     for symbol in list(state.live):
@@ -264,7 +265,7 @@ def _operator_asked(state: CoreState, event: OperatorAsked) -> None:
     if event.request == "flatten":
         _leave_everything(state, "operator")
     if event.request == "resume":
-        state.halted = ""
+        state.halted = state.leaving = ""
     if event.request == "reset_breakers":
         risk_limits.reset(state.limits)
 
@@ -276,6 +277,7 @@ def _stop_asked(state: CoreState, event: StopAsked) -> None:
 
 
 def _leave_everything(state: CoreState, reason: str) -> None:
+    state.leaving = reason
     for symbol in state.active_symbols():
         if symbol in state.positions or state.live_orders(symbol):
             state.exits.setdefault(symbol, ExitSaga(reason, state.clock))

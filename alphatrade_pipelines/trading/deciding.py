@@ -52,8 +52,8 @@ def decide(state: CoreState, event: Event) -> Iterator[Item]:
 def audit(state: CoreState, symbol: str, *, after_read: bool = False) -> Iterator[Item]:
     """Everything one symbol needs now: withdraw, leave, protect, or try again."""
     yield from withdraw_entries(state, symbol)
-    if symbol in state.exits or time_exit_due(state, symbol):
-        yield from advance_exit(state, symbol, "time")
+    if symbol in state.exits or state.leaving or time_exit_due(state, symbol):
+        yield from advance_exit(state, symbol, state.leaving or "time")
     else:
         yield from audit_protection(state, symbol, after_read=after_read)
     yield from retry_entry(state, symbol)
@@ -135,6 +135,8 @@ def _corporate_action(state: CoreState, event: CorporateActionApplied) -> Iterat
 
 
 def _audit_all(state: CoreState, event: OperatorAsked | StopAsked) -> Iterator[Item]:
+    if state.leaving:
+        yield ReadBroker("everything is to be closed")  # also what we do not know of yet
     for symbol in state.active_symbols():
         yield from audit(state, symbol)
 

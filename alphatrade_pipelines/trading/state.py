@@ -112,6 +112,7 @@ class CoreState:
     next_open: datetime | None = None
     next_close: datetime | None = None
     halted: str = ""
+    leaving: str = ""  # everything is to be closed, also what is found later, until a person resumes
     stopping: StopPolicy | None = None
     broker_seen_at: datetime | None = None
     fills_from: datetime | None = None
