@@ -9,6 +9,7 @@ stays off for the same reason. Rows whose window is not covered, or holds a NaN,
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -156,9 +157,14 @@ def group_ranks(values: FloatArray, order: IntArray, bounds: IntArray) -> FloatA
     return out
 
 
+@lru_cache(maxsize=256)
+def _ones(width: int) -> FloatArray:
+    return np.ones(width)
+
+
 def rolling_mean(x: FloatArray, width: int, first: int) -> FloatArray:
     """Mean of the last ``width`` values."""
-    return filtered(x, np.ones(width), first) / width
+    return filtered(x, _ones(width), first) / width
 
 
 def rolling_variance(x: FloatArray, width: int, first: int) -> FloatArray:

@@ -16,7 +16,7 @@ from alphatrade_pipelines.features.defaults import default_features
 from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureInputError, FeatureStateError, nearest
 from alphatrade_pipelines.features.evaluate import compute_feature, fit_feature
 from alphatrade_pipelines.features.table import Table
-from alphatrade_pipelines.market.timeframe import Timeframe
+from alphatrade_pipelines.market import Timeframe
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.features.stream import FeatureStream

@@ -14,13 +14,14 @@ from alphatrade_pipelines.features.base import (
     IntArray,
     MarketFeature,
     Series,
+    State,
     SymbolFeature,
 )
 from alphatrade_pipelines.features.errors import FeatureInputError
 from alphatrade_pipelines.features.kernels import group_means, logs
 from alphatrade_pipelines.features.pipeline import FittedPipeline
-from alphatrade_pipelines.features.table import COLUMNS, Table, check_frame, check_values, nanoseconds
-from alphatrade_pipelines.market.adjustment import ForwardAdjuster
+from alphatrade_pipelines.features.table import COLUMNS, Table, check_frame, check_values, index_arrays
+from alphatrade_pipelines.market import ForwardAdjuster
 
 _FIELDS = Series._fields
 _RET, _MARKET, _LOG_CLOSE = _FIELDS.index("ret"), _FIELDS.index("market"), _FIELDS.index("log_close")
@@ -61,12 +62,27 @@ class SeriesBuffer:
         """Attach the market's return to the last bar."""
         self._data[_MARKET, self._length - 1] = value
 
-    def last(self, feature: SymbolFeature, symbol: str, state: object) -> float:
-        """The feature's value on the last bar."""
-        if self.age < feature.warmup:
-            return float("nan")
-        series = Series(*(column[: self._length] for column in self._data))
-        return float(feature.compute(series, self._length - 1, symbol, state)[0])
+    @property
+    def series(self) -> Series:
+        """Views of the bars kept."""
+        return Series(*(column[: self._length] for column in self._data))
+
+
+class _Tick:
+    """One time stamp: its symbols (ascending) and what is known of each."""
+
+    def __init__(self, time: int, market: float, symbols: list[str], buffers: list[SeriesBuffer]) -> None:
+        self.time, self.market, self.symbols = time, market, symbols
+        self._known = [(symbol, buffer.age, buffer.series) for symbol, buffer in zip(symbols, buffers, strict=True)]
+
+    def last_values(self, feature: SymbolFeature, state: State) -> FloatArray:
+        """The feature on the last bar of each symbol; NaN during the warm-up."""
+        warmup = feature.warmup
+        values = np.full(len(self._known), np.nan)
+        for at, (symbol, age, series) in enumerate(self._known):
+            if age >= warmup:
+                values[at] = feature.compute(series, len(series.close) - 1, symbol, state)[0]
+        return values
 
 
 class FeatureStream:
@@ -84,6 +100,7 @@ class FeatureStream:
         self._cursors = {name: one.cursor(fitted.states[name]) for name, one in features.items() if isinstance(one, MarketFeature)}
         self._time = np.iinfo(np.int64).min
         self._failed = False
+        self._columns = pd.Index(fitted.feature_names)
         if history is not None:
             self._replay(history)
 
@@ -99,31 +116,29 @@ class FeatureStream:
         Raises:
             FeatureInputError: malformed bars, several time stamps, or one that is not later than the last. Nothing is changed then.
         """
-        time, symbols, position = self._check(bars)
-        raw = bars[list(COLUMNS)].to_numpy(dtype=np.float64)[position]
+        time, symbols, position, raw = self._check(bars)
         self._failed = True
         market = self._take(symbols, raw)
         columns = self._evaluate(time, symbols, market)
         self._failed, self._time = False, time
         values = np.empty((len(symbols), len(columns)))
         values[position] = np.column_stack([columns[name] for name in self._fitted.feature_names])
-        return pd.DataFrame(values, index=bars.index, columns=list(self._fitted.feature_names))
+        return pd.DataFrame(values, index=bars.index, columns=self._columns)
 
-    def _check(self, bars: pd.DataFrame) -> tuple[int, list[str], IntArray]:
+    def _check(self, bars: pd.DataFrame) -> tuple[int, list[str], IntArray, FloatArray]:
         if self._failed:
             raise FeatureInputError("a stream whose last update succeeded", "one that failed", fix="Build a new stream from history.")
-        check_frame(bars)
-        times = nanoseconds(bars.index)
-        names = bars.index.get_level_values("symbol").to_numpy(dtype=object)
+        names, times = index_arrays(check_frame(bars))
         if (times != times[0]).any():
             raise FeatureInputError("bars of one time stamp", f"{len(np.unique(times))} time stamps", fix="Call update once for each.")
         position = np.argsort(names, kind="stable").astype(np.int64)
-        check_values(bars.iloc[position], times, names[position])
+        raw = bars[list(COLUMNS)].to_numpy(dtype=np.float64)[position]
+        check_values(raw, times, names[position])
         time = int(times[0])
         if time <= self._time:
             last, found = (pd.Timestamp(value, tz="UTC").isoformat() for value in (self._time, time))
             raise FeatureInputError(f"a time stamp after {last}", found, fix="Each time stamp is streamed once, oldest first.")
-        return time, [str(name) for name in names[position]], position
+        return time, [str(name) for name in names[position]], position, raw
 
     def _take(self, symbols: list[str], raw: FloatArray) -> float:
         """Adjust and append the bars; the market's return."""
@@ -144,28 +159,28 @@ class FeatureStream:
 
     def _evaluate(self, time: int, symbols: list[str], market: float) -> dict[str, FloatArray]:
         columns: dict[str, FloatArray] = {}
+        tick = _Tick(time, market, symbols, [self._buffers[symbol] for symbol in symbols])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for name, feature in self._fitted.pipeline.features.items():
-                values = self._values(name, feature, columns, time, symbols, market).reshape(len(symbols), -1)
+                values = self._values(name, feature, columns, tick).reshape(len(symbols), -1)
                 values = np.where(np.isfinite(values), values, np.nan)
                 columns |= {column: np.ascontiguousarray(values[:, at]) for at, column in enumerate(feature.columns(name))}
         return columns
 
-    def _values(
-        self, name: str, feature: Feature, columns: dict[str, FloatArray], time: int, symbols: list[str], market: float
-    ) -> FloatArray:
+    def _values(self, name: str, feature: Feature, columns: dict[str, FloatArray], tick: _Tick) -> FloatArray:
         state = self._fitted.states.get(name)
+        symbols = tick.symbols
         if isinstance(feature, SymbolFeature):
-            return np.array([self._buffers[symbol].last(feature, symbol, state) for symbol in symbols])
+            return tick.last_values(feature, state)
         if isinstance(feature, ColumnFeature):
             source = columns[feature.inputs[0]]
             return np.concatenate([feature.compute(source[at : at + 1], symbol, state) for at, symbol in enumerate(symbols)])
         if isinstance(feature, CrossSectionFeature):
             return feature.compute(columns[feature.inputs[0]], *_one_group(len(symbols)))
         if isinstance(feature, MarketFeature):
-            return np.tile(self._cursors[name].update(time, market), (len(symbols), 1))
+            return np.tile(self._cursors[name].update(tick.time, tick.market), (len(symbols), 1))
         if isinstance(feature, ClockFeature):
-            return np.repeat(feature.compute(np.array([time], dtype=np.int64)), len(symbols))
+            return np.repeat(feature.compute(np.array([tick.time], dtype=np.int64)), len(symbols))
         raise TypeError(f"{type(feature).__name__} has none of the five feature shapes of features.base")
 
     def _replay(self, history: pd.DataFrame) -> None:

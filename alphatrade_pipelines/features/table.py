@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from alphatrade_pipelines.features.base import FloatArray, IntArray, Series
 from alphatrade_pipelines.features.errors import FeatureInputError, nearest
 from alphatrade_pipelines.features.kernels import group_means, logs
-from alphatrade_pipelines.market.adjustment import adjust_forward
+from alphatrade_pipelines.market import adjust_forward
 
 PRICES = ("open", "high", "low", "close")
+ObjectArray = npt.NDArray[np.object_]
+_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 COLUMNS = (*PRICES, "volume", "split", "dividend")
 
 
@@ -43,10 +46,8 @@ class Table:
         Raises:
             FeatureInputError: wrong index or columns, naive, unsorted or repeated time stamps, text, NaN or a price that is not positive.
         """
-        check_frame(bars)
-        names = bars.index.get_level_values("symbol").to_numpy(dtype=object)
-        times = nanoseconds(bars.index)
-        check_values(bars, times, names)
+        names, times = index_arrays(check_frame(bars))
+        check_values(bars[list(COLUMNS)].to_numpy(dtype=np.float64), times, names)
         starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
         bounds = np.append(starts, len(names)).astype(np.int64)
         order = np.argsort(times, kind="stable").astype(np.int64)  # stable: within a time stamp, symbols stay ascending
@@ -86,51 +87,57 @@ def _derive(
     return Series(logs(opened), logs(high), logs(low), log_close, close, volume, ret, market[group_of_row]), market
 
 
-def nanoseconds(index: pd.Index) -> IntArray:
-    """Time stamps of a bar index as ns since 1970 (UTC)."""
-    stamps = pd.DatetimeIndex(index.get_level_values("timestamp"))
-    return np.array(stamps.as_unit("ns").asi8, dtype=np.int64)
+def index_arrays(index: pd.MultiIndex) -> tuple[ObjectArray, IntArray]:
+    """(symbols, time stamps in ns since 1970 UTC) of each row of a checked index.
+
+    Read from levels and codes: building index objects would cost a stream more than the features do.
+    """
+    symbols, stamps = (index.levels[position] for position in (0, 1))
+    assert isinstance(stamps, pd.DatetimeIndex)
+    scale = _NANOSECONDS[stamps.unit]
+    names = symbols.to_numpy(dtype=object)[index.codes[0]]
+    return names, np.asarray(stamps.asi8, dtype=np.int64)[index.codes[1]] * scale
 
 
-def check_frame(bars: pd.DataFrame) -> None:
-    """Raise FeatureInputError unless index and columns have the canonical form."""
-    if list(bars.index.names) != ["symbol", "timestamp"]:
-        raise FeatureInputError("bars indexed by (symbol, timestamp)", f"index {list(bars.index.names)}")
+def check_frame(bars: pd.DataFrame) -> pd.MultiIndex:
+    """The index of ``bars``; raise FeatureInputError unless index and columns have the canonical form."""
+    index = bars.index
+    if not isinstance(index, pd.MultiIndex) or list(index.names) != ["symbol", "timestamp"]:
+        raise FeatureInputError("bars indexed by (symbol, timestamp)", f"index {list(index.names)}")
     if len(bars) == 0:
         raise FeatureInputError("at least one bar", "none")
-    stamps = bars.index.levels[1] if isinstance(bars.index, pd.MultiIndex) else bars.index
+    stamps = index.levels[1]
     if not isinstance(stamps, pd.DatetimeIndex) or stamps.tz is None:
         raise FeatureInputError("aware time stamps", f"{stamps.dtype}", fix="Attach their time zone.")
+    types = dict(zip(bars.columns, bars.dtypes, strict=True))
     for name in COLUMNS:
-        if name not in bars.columns:
+        if name not in types:
             fix = (
                 nearest(name, {str(column) for column in bars.columns} - set(COLUMNS))
                 if name in PRICES
                 else "1 and 0 mean no split, no dividend."
             )
             raise FeatureInputError(f"a column {name!r}", f"only {', '.join(map(str, bars.columns))}", fix=fix)
-        if not pd.api.types.is_numeric_dtype(bars[name]):
-            raise FeatureInputError(f"numbers in {name!r}", f"type {bars[name].dtype}")
+        if not pd.api.types.is_numeric_dtype(types[name]):
+            raise FeatureInputError(f"numbers in {name!r}", f"type {types[name]}")
+    if (index.codes[0] < 0).any() or (index.codes[1] < 0).any():
+        raise FeatureInputError("a symbol and a time stamp in each row", "an empty one")
+    return index
 
 
-def check_values(bars: pd.DataFrame, times: IntArray, names: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
-    """Raise FeatureInputError for the first row that is out of order or holds an impossible value."""
-    if len(times) > 1:
-        same = names[1:] == names[:-1]
-        bad = np.where(same, times[1:] <= times[:-1], names[1:] < names[:-1])
-        if bad.any():
-            place = bars.index[int(np.argmax(bad)) + 1]
-            raise FeatureInputError(
-                "rows sorted by symbol and time, each once", f"{place[0]} at {place[1].isoformat()} out of order or repeated"
-            )
-    prices = bars[list(PRICES)].to_numpy(dtype=np.float64)
-    wrong = ~(np.isfinite(prices) & (prices > 0)).all(axis=1)
-    volume = bars["volume"].to_numpy(dtype=np.float64)
-    split, dividend = (bars[name].to_numpy(dtype=np.float64) for name in ("split", "dividend"))
-    wrong |= ~(np.isfinite(volume) & (volume >= 0) & np.isfinite(split) & (split > 0) & np.isfinite(dividend) & (dividend >= 0))
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        shown = ", ".join(f"{name}={bars[name].iloc[at]:g}" for name in COLUMNS)
-        place = bars.index[at]
-        expected = "positive prices and splits, volume and dividend of zero or more"
-        raise FeatureInputError(expected, f"{place[0]} at {place[1].isoformat()}: {shown}")
+def check_values(raw: FloatArray, times: IntArray, names: ObjectArray) -> None:
+    """Raise FeatureInputError for the first row that is out of order or holds an impossible value; ``raw`` is (rows, COLUMNS)."""
+    same = names[1:] == names[:-1]
+    bad = np.where(same, times[1:] <= times[:-1], names[1:] < names[:-1])
+    if bad.any():
+        at = int(np.argmax(bad)) + 1
+        raise FeatureInputError("rows sorted by symbol and time, each once", f"{_place(names, times, at)} out of order or repeated")
+    sane = np.isfinite(raw).all(axis=1) & (raw[:, :4] > 0).all(axis=1) & (raw[:, 4] >= 0) & (raw[:, 5] > 0) & (raw[:, 6] >= 0)
+    if not sane.all():
+        at = int(np.argmin(sane))
+        shown = ", ".join(f"{name}={value:g}" for name, value in zip(COLUMNS, raw[at], strict=True))
+        raise FeatureInputError("positive prices and splits, volume and dividend of zero or more", f"{_place(names, times, at)}: {shown}")
+
+
+def _place(names: ObjectArray, times: IntArray, at: int) -> str:
+    return f"{names[at]} at {pd.Timestamp(int(times[at]), tz='UTC').isoformat()}"

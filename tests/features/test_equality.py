@@ -1,0 +1,141 @@
+"""Batch = stream = truncated batch, to the last bit, for every feature, symbol and t."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alphatrade_pipelines.features import FeaturePipeline, check_no_lookahead
+from alphatrade_pipelines.features.base import REGISTRY, build
+from alphatrade_pipelines.market import SampleSource
+
+# every registered kind, with windows short enough for a hundred bars
+SMALL = {
+    "momentum": {"window": 7, "skip": 2},
+    "ewma_volatility": {"span": 5},
+    "parkinson": {"window": 6},
+    "garman_klass": {"window": 6},
+    "rogers_satchell": {"window": 6},
+    "yang_zhang": {"window": 6},
+    "volatility_ratio": {"short": 3, "long": 9},
+    "amihud": {"window": 5},
+    "kyle_lambda": {"window": 5},
+    "roll": {"window": 5},
+    "corwin_schultz": {"window": 4},
+    "vpin": {"window": 5},
+    "volume_zscore": {"window": 6},
+    "rsi": {"window": 5},
+    "price_zscore": {"window": 6},
+    "beta": {"window": 8},
+    "relative_return": {"window": 5},
+    "fracdiff": {"threshold": 0.02, "min_bars": 50},
+    "cross_rank": {"column": "momentum"},
+    "training_percentile": {"column": "ewma_volatility", "min_values": 60, "points": 51},
+    "regime": {"min_bars": 100, "refit_every": 10, "max_bars": 120},
+}
+READ_A_COLUMN = ("cross_rank", "training_percentile")
+
+
+def small_pipeline(timeframe: str) -> FeaturePipeline:
+    kinds = sorted(REGISTRY, key=lambda kind: (kind in READ_A_COLUMN, kind))
+    return FeaturePipeline(timeframe, {kind: build(kind, SMALL.get(kind, {})) for kind in kinds})
+
+
+def stamps_of(bars: pd.DataFrame) -> pd.Index:
+    return bars.index.get_level_values("timestamp")
+
+
+@pytest.mark.parametrize(("timeframe", "count"), [("1Day", 760), ("5Min", 900)])
+def test_default_set(make_bars, same_bits, play, timeframe, count) -> None:
+    bars = make_bars(count, seed=3, timeframe=timeframe)
+    times = stamps_of(bars).unique().sort_values()
+    fitted = FeaturePipeline.default(timeframe).fit(bars[stamps_of(bars) <= times[int(0.8 * count)]])
+    batch = fitted.transform(bars)
+    assert batch.notna().any().all(), "a column without any value would make the comparison empty"
+    assert same_bits(play(fitted.stream(), bars), batch) == []
+    for cut in times[np.linspace(1, count - 2, 23).astype(int)]:
+        past = stamps_of(bars) <= cut
+        assert same_bits(fitted.transform(bars[past]), batch[past]) == [], cut
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    missing=st.sampled_from([0.0, 0.1, 0.4]),
+    timeframe=st.sampled_from(["1Day", "5Min"]),
+    late=st.floats(0.0, 0.9),
+)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_kind_on_any_panel(make_bars, same_bits, play, seed, missing, timeframe, late) -> None:
+    bars = make_bars(170, symbols=3, seed=seed, timeframe=timeframe, missing=missing, late=late)
+    times = stamps_of(bars).unique().sort_values()
+    fitted = small_pipeline(timeframe).fit(bars[stamps_of(bars) <= times[140]])
+    batch = fitted.transform(bars)
+    assert same_bits(play(fitted.stream(), bars), batch) == []
+    for cut in times[[0, 1, 5, 30, 99, 101, 130, 141, 168]]:
+        past = stamps_of(bars) <= cut
+        assert same_bits(fitted.transform(bars[past]), batch[past]) == []
+
+
+@pytest.mark.parametrize("at", [1, 130, 758])
+def test_stream_from_history_continues_to_the_same_bits(make_bars, same_bits, play, at) -> None:
+    bars = make_bars(760, seed=5)
+    times = stamps_of(bars).unique().sort_values()
+    fitted = FeaturePipeline.default("1Day").fit(bars)
+    past = stamps_of(bars) < times[at]
+    assert same_bits(play(fitted.stream(bars[past]), bars[~past]), fitted.transform(bars)[~past]) == []
+
+
+def test_row_order_within_a_time_stamp_and_zone_of_input_change_nothing(make_bars, same_bits) -> None:
+    bars = make_bars(760, seed=6)
+    fitted = FeaturePipeline.default("1Day").fit(bars)
+    local = bars.tz_convert("Asia/Tokyo", level="timestamp")
+    expected = fitted.transform(bars)
+    assert same_bits(fitted.transform(local).tz_convert("UTC", level="timestamp"), expected) == []
+    last = bars.index.get_level_values("timestamp").max()
+    before = bars[stamps_of(bars) < last]
+    rows = bars[stamps_of(bars) == last]
+    turned = fitted.stream(before).update(rows[::-1])
+    assert list(turned.index) == list(rows.index[::-1])
+    assert same_bits(turned[::-1], expected.loc[rows.index]) == []
+
+
+def test_prices_in_another_unit_change_only_what_is_measured_in_dollars(make_bars) -> None:
+    bars = make_bars(760, seed=7)
+    scaled = bars.copy()
+    scaled[["open", "high", "low", "close", "dividend"]] *= 4.0
+    pipeline = FeaturePipeline.default("1Day")
+    one, four = pipeline.fit(bars).transform(bars), pipeline.fit(scaled).transform(scaled)
+    dollars = {"amihud_21": 0.25, "kyle_lambda_21": 0.25}
+    level = {"fracdiff"}
+    for name in one.columns.difference(list(level)):
+        np.testing.assert_allclose(four[name], one[name] * dollars.get(name, 1.0), rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+def test_adjustment_sees_splits_and_dividends(make_bars) -> None:
+    plain = make_bars(400, symbols=2, seed=8, actions=False, missing=0.0, late=0.0)
+    split = plain.copy()
+    rows = split.loc["S00"].index[200:]
+    where = (split.index.get_level_values("symbol") == "S00") & stamps_of(split).isin(rows)
+    split.loc[where, ["open", "high", "low", "close"]] /= 8.0
+    split.loc[where, "volume"] *= 8.0
+    split.loc[("S00", rows[0]), "split"] = 8.0
+    pipeline = FeaturePipeline.default("1Day").select(
+        ["momentum_63", "vol_yang_zhang_21", "volume_z_21", "kyle_lambda_21", "fracdiff", "beta_63"]
+    )
+    pd.testing.assert_frame_equal(pipeline.fit(plain).transform(plain), pipeline.fit(split).transform(split), rtol=1e-12)
+
+
+def test_real_daily_bars(same_bits, play) -> None:
+    """The embedded sample: real splits and dividends, a symbol that begins twelve years late."""
+    pytest.importorskip("bokeh_sampledata", reason="the `sample` extra is not installed")
+    bars = SampleSource().fetch(None, "2009-06-01", "2013-03-01")
+    times = stamps_of(bars)
+    fitted = FeaturePipeline.default("1Day").fit(bars[times < "2012-09-01"])
+    batch = fitted.transform(bars)
+    live = times >= "2012-10-01"
+    assert same_bits(play(fitted.stream(bars[~live]), bars[live]), batch[live]) == []
+    assert check_no_lookahead(fitted, bars, cuts=4).leaks == ()
+    assert batch.loc["AAPL"].iloc[501:].notna().all().all()
