@@ -16,9 +16,6 @@ def random_faults(rng: random.Random) -> Faults:
     """Some faults, some of the time."""
     names = ("lost", "unanswered", "refused", "late_reject", "partial", "stuck", "mute_reads")
     some = {name: rng.choice((0.0, 0.0, 0.1, 0.4)) for name in names}
-        name: rng.choice((0.0, 0.0, 0.1, 0.4))
-        for name in ("lost", "unanswered", "refused", "late_reject", "partial", "stuck", "mute_reads")
-    }
     dropped, doubled = rng.choice((0.0, 0.0, 0.2)), rng.choice((0.0, 0.3))
     shuffled, silent = rng.random() < 0.3, rng.random() < 0.3
     return Faults(**some, dropped=dropped, doubled=doubled, shuffled=shuffled, silent_sibling=silent)
