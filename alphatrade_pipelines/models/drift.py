@@ -17,8 +17,6 @@ import pandas as pd
 from alphatrade_pipelines.models.errors import ModelDataError
 
 FloatArray = npt.NDArray[np.float64]
-_GRID = 501
-_BINS = 10
 MIN_ROWS = 20
 
 
@@ -37,23 +35,17 @@ class DriftReport:
 
 
 def drift_reference(features: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Per feature: quantiles (the reference's distribution function), effective size, mean, standard deviation, share missing.
+    """The features room's reference (quantiles, decile shares, moments, share missing) with the effective size of each column.
 
     Raises ModelDataError for a feature without a single value.
     """
-    reference = {}
-    for name in features:
-        values = features[name].to_numpy(dtype=np.float64)
-        present = values[np.isfinite(values)]
-        if len(present) == 0:
+    from alphatrade_pipelines.features import drift_reference as describe
+
+    reference = describe(features)
+    for name, facts in reference.items():
+        if not facts["count"]:
             raise ModelDataError(f"values of the feature {name}", "NaN only", "Load more history or drop the feature.")
-        reference[str(name)] = {
-            "quantiles": np.quantile(present, np.linspace(0.0, 1.0, _GRID)).tolist(),
-            "n_effective": effective_rows(features[name]),
-            "mean": float(present.mean()),
-            "std": float(present.std()),
-            "missing": float(1.0 - len(present) / len(values)),
-        }
+        facts["n_effective"] = effective_rows(features[name])
     return reference
 
 
@@ -105,35 +97,32 @@ def _compare(facts: dict[str, Any], recent: pd.Series, alpha: float) -> dict[str
     n, m = effective_rows(recent), float(facts["n_effective"])
     distance = ks_distance(quantiles, present)
     pairs = n * m / (n + m)
-    share = psi_shares(quantiles, present)
+    expected = np.asarray(facts["shares"], dtype=np.float64)
+    counts = np.bincount(np.searchsorted(np.asarray(facts["edges"]), present, side="left"), minlength=len(expected))
     return {
         "ks": distance,
         "p_value": float(kstwobign.sf((np.sqrt(pairs) + 0.12 + 0.11 / np.sqrt(pairs)) * distance)),
-        "psi": psi(share[0], share[1], n),
-        "psi_threshold": float(chi2.ppf(1.0 - alpha, max(len(share[0]) - 1, 1)) / pairs),
+        "psi": psi(expected, counts / len(present), min(n, m)),
+        "psi_threshold": float(chi2.ppf(1.0 - alpha, max(len(expected) - 1, 1)) / pairs),
         "shift": (float(present.mean()) - facts["mean"]) / facts["std"] if facts["std"] > 0 else 0.0,
         "n_effective": n,
     } | row
 
 
 def ks_distance(quantiles: FloatArray, present: FloatArray) -> float:
-    """Largest gap between the reference's and the sample's distribution functions; ``present`` sorted."""
-    points = np.concatenate([quantiles, present])
-    reference = np.searchsorted(quantiles, points, side="right") / len(quantiles)
+    """Largest gap between the distribution functions of reference and sample (sorted). The reference is known at its quantiles only, so
+    the gap is taken there: at most one step of the grid too small, and exact for repeated values."""
+    points = np.unique(quantiles)
+    grid = np.linspace(0.0, 1.0, len(quantiles))
+    up_to = grid[np.searchsorted(quantiles, points, side="right") - 1]
     sample = np.searchsorted(present, points, side="right") / len(present)
-    return float(np.abs(reference - sample).max())
-
-
-def psi_shares(quantiles: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Shares of reference and sample in the reference's deciles (fewer where values repeat)."""
-    edges = np.unique(quantiles[:: (_GRID - 1) // _BINS])[1:-1]
-    counts = [np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) for x in (quantiles, present)]
-    return counts[0] / len(quantiles), counts[1] / len(present)
+    return float(np.abs(up_to - sample).max())
 
 
 def psi(reference: FloatArray, sample: FloatArray, n: float) -> float:
     """Population stability index sum (q - p) ln(q / p); an empty bin counts as half an effective observation."""
-    p, q = np.maximum(reference, 0.5 / _GRID), np.maximum(sample, 0.5 / max(n, 1.0))
+    floor = 0.5 / max(n, 1.0)
+    p, q = np.maximum(reference, floor), np.maximum(sample, floor)
     return float(((q - p) * np.log(q / p)).sum())
 
 

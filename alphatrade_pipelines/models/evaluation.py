@@ -28,7 +28,6 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
     metrics = {
         "rows": float(len(y)),
         "n_effective": n_effective,
-        "uniqueness_total": float(oof["weight"].sum()),
         "base_rate": float(y.mean()),
         "log_loss": float(model_loss.mean()),
         "base_log_loss": float(base_loss.mean()),

@@ -33,7 +33,7 @@ class BarrierConfig:
     """
 
     stop_multiple: float = 2.0
-    target_multiple: float = 2.0
+    target_multiple: float = 3.0
     horizon: int = 10
     cost_bps: float = 5.0
     min_volatility: float = 1e-4
@@ -61,7 +61,8 @@ def triple_barrier(bars: pd.DataFrame, volatility: pd.Series, config: BarrierCon
 
     Returns a frame on (symbol, timestamp of the decision bar) with ``t1`` (UTC: start of the first bar by which the outcome is known),
     ``label`` (1 = the bracket made money net of cost), ``ret`` (its net return), ``exit`` (stop, target or horizon), ``held`` (bars in
-    the market). A bar near the end gets no label even if a barrier was touched early: keeping only the fast ones would bias the sample.
+    the market), ``risk`` (distance from the decision's close to the stop, as a fraction).
+    A bar near the end gets no label even if a barrier was touched early: keeping only the fast ones would bias the sample.
 
     Raises ModelDataError for a different index, missing columns, NaN prices or fewer than ``horizon + 2`` bars in every symbol.
     """
@@ -115,6 +116,7 @@ def _label_symbol(rows: pd.DataFrame, volatility: FloatArray, config: BarrierCon
             "ret": ret,
             "exit": np.array(EXITS, dtype=object)[exit_kind],
             "held": exit_bar - usable - at_open,
+            "risk": 1.0 - stops[usable] / closes[usable],
         },
         index=rows.index[usable],
     )
@@ -124,7 +126,7 @@ def _known(stamps: pd.DatetimeIndex, exit_bar: IntArray, at_open: npt.NDArray[np
     """An exit at the open is known then, one inside a bar by the start of the next bar (never later than a whole usual step)."""
     after_last = stamps[-1] + pd.Series(stamps).diff().median()
     following = stamps[1:].append(pd.DatetimeIndex([after_last]))
-    known = np.where(at_open, stamps.asi8[exit_bar], following.as_unit(stamps.unit).asi8[exit_bar])
+    known = np.where(at_open, stamps.asi8[exit_bar], pd.DatetimeIndex(following).as_unit(stamps.unit).asi8[exit_bar])
     return pd.DatetimeIndex(known.astype(f"datetime64[{stamps.unit}]")).tz_localize("UTC")
 
 

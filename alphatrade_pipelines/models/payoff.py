@@ -15,15 +15,21 @@ from alphatrade_pipelines.models.weights import clustered_error, effective_size,
 
 @dataclass(frozen=True, slots=True)
 class PayoffEstimate:
-    """Net returns of won and lost brackets as fractions of the entry price (losses positive), and the barriers they belong to.
+    """Wins and losses of brackets in multiples of their risk (the distance from decision price to stop; losses positive), net of cost.
 
-    ``*_error`` are standard errors clustered in time, ``n_effective`` the number of independent brackets with the same precision.
+    Risk is the unit because risk is what the sizer holds constant; returns in percent would let the volatile years decide. ``*_error``
+    are standard errors clustered in time; wins and losses of one time move together, so the error of the ratio is clustered jointly.
+    ``n_effective``: independent brackets with the same precision. ``mean_return`` is in fractions of the entry price.
     """
 
+    payoff: float
+    payoff_error: float
     mean_win: float
     mean_win_error: float
     mean_loss: float
     mean_loss_error: float
+    mean_return: float
+    mean_return_error: float
     wins: int
     losses: int
     n_effective: float
@@ -33,16 +39,6 @@ class PayoffEstimate:
     cost_bps: float
     min_volatility: float
     max_volatility: float
-
-    @property
-    def payoff(self) -> float:
-        """b of the Kelly formula: mean win over mean loss, net of cost."""
-        return self.mean_win / self.mean_loss
-
-    @property
-    def payoff_error(self) -> float:
-        """Standard error of :attr:`payoff` (delta method, wins and losses independent)."""
-        return float(self.payoff * np.hypot(self.mean_win_error / self.mean_win, self.mean_loss_error / self.mean_loss))
 
     @property
     def break_even(self) -> float:
@@ -61,20 +57,28 @@ class PayoffEstimate:
         if won.all() or not won.any():
             raise ModelDataError("won and lost brackets", f"{int(won.sum())} won of {len(won)}", "Use more history or other barriers.")
         returns, blocks = labels["ret"].to_numpy(dtype=np.float64), time_blocks(labels)
+        multiples = returns / labels["risk"].to_numpy(dtype=np.float64)
+        mean_win, mean_loss = float(multiples[won].mean()), float(-multiples[~won].mean())
+        # influence of each bracket on ln(mean win / mean loss): the delta method for a ratio, before clustering
+        influence = np.where(won, (multiples / mean_win - 1.0) / won.mean(), (multiples / mean_loss + 1.0) / (~won).mean())
         return cls(
-            mean_win=float(returns[won].mean()),
-            mean_win_error=clustered_error(returns[won], blocks[won]),
-            mean_loss=float(-returns[~won].mean()),
-            mean_loss_error=clustered_error(returns[~won], blocks[~won]),
+            payoff=mean_win / mean_loss,
+            payoff_error=mean_win / mean_loss * clustered_error(influence, blocks),
+            mean_win=mean_win,
+            mean_win_error=clustered_error(multiples[won], blocks[won]),
+            mean_loss=mean_loss,
+            mean_loss_error=clustered_error(multiples[~won], blocks[~won]),
+            mean_return=float(returns.mean()),
+            mean_return_error=clustered_error(returns, blocks),
             wins=int(won.sum()),
             losses=int((~won).sum()),
-            n_effective=effective_size(returns, blocks),
+            n_effective=effective_size(multiples, blocks),
             **asdict(config),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; payoff, its error and the break-even probability are included for the reader."""
-        return asdict(self) | {"payoff": self.payoff, "payoff_error": self.payoff_error, "break_even": self.break_even}
+        """Plain numbers for JSON; the break-even probability is included for the reader."""
+        return asdict(self) | {"break_even": self.break_even}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PayoffEstimate:

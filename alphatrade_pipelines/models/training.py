@@ -23,9 +23,9 @@ from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.venn_abers import VennAbers
-from alphatrade_pipelines.models.weights import average_uniqueness
+from alphatrade_pipelines.models.weights import average_uniqueness, effective_size, time_blocks
 
-_LABEL_COLUMNS = ["t1", "label", "ret"]
+_LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
 
 
 class FeatureState(Protocol):
@@ -63,8 +63,8 @@ class Provenance:
 class TrainingResult:
     """The sealed bundle and what the registry records about it.
 
-    ``oof``: one row a label with fold, score, probability, lower, upper, base_rate, label, ret, t1, weight, all predicted out of fold with
-    nested calibration. ``folds``: metrics by fold. ``importance``: CatBoost's feature importance in percent, largest first.
+    ``oof``: one row a label with fold, score, probability, lower, upper, base_rate, label, ret, risk, t1, weight; predicted out of fold
+    with nested calibration. ``folds``: metrics by fold. ``importance``: CatBoost's feature importance in percent, largest first.
     """
 
     bundle: Bundle
@@ -125,7 +125,11 @@ def train(
 
 
 def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig) -> Rows:
-    """Rows that have both a label and every feature, weighted by uniqueness. Raises ModelDataError as :func:`train` says."""
+    """Rows that have both a label and every feature. Raises ModelDataError as :func:`train` says.
+
+    Weights are average uniqueness, scaled down so that they add up to no more than the effective number of outcomes: symbols that
+    move together are not separate evidence, and the bounds that size positions must know it.
+    """
     names = list(feature_state.feature_names)
     unknown = [name for name in names if name not in features]
     absent = [name for name in _LABEL_COLUMNS if name not in labels]
@@ -148,7 +152,9 @@ def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: F
     if y.min() == y.max():
         raise ModelDataError("wins and losses among the labels", f"{len(y)} labels, all {y.iloc[0]}", "Use more history or other barriers.")
     kept = labels.loc[complete]
-    return Rows(X.loc[complete], y, average_uniqueness(kept), kept["t1"])
+    weight = average_uniqueness(kept)
+    independent = effective_size(y.to_numpy(np.float64), time_blocks(kept))
+    return Rows(X.loc[complete], y, weight * min(1.0, independent / float(weight.sum())), kept["t1"])
 
 
 def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provenance: Provenance, trees: int) -> dict[str, Any]:

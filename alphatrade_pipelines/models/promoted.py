@@ -1,0 +1,78 @@
+"""What live trading does once at its start: fetch the champion, verify it, and say where it came from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors
+from alphatrade_pipelines.models.bundle import MANIFEST, Bundle
+from alphatrade_pipelines.models.errors import NoPromotedModelError, ProfileTooWeakError, TamperedBundleError
+from alphatrade_pipelines.models.gate import PROFILES, Profile
+from alphatrade_pipelines.models.registry import CHAMPION, VersionInfo, find_alias
+from alphatrade_pipelines.trading.domain import ModelRef
+
+
+def load_promoted(tracking_uri: str, name: str, required_profile: Profile, cache_dir: Path) -> tuple[Bundle, ModelRef]:
+    """The champion's bundle, verified against the hash it was registered with, and its lineage.
+
+    Bundles are kept in ``cache_dir`` under their hash and verified at every load. Raises NoPromotedModelError without a champion,
+    ProfileTooWeakError when it passed a weaker gate than required, TamperedBundleError naming the file when a byte is not the registered
+    one, RegistryError when MLflow cannot be reached.
+    """
+    version = _champion(tracking_uri, name)
+    rank = -1 if not version.profile else PROFILES.index(version.profile)
+    if rank < PROFILES.index(required_profile):
+        raise ProfileTooWeakError(
+            f"expected a champion of {name!r} that passed the {required_profile} gate, found version {version.version} with "
+            f"{version.profile or 'no gate at all'}; promote a version that passed it, or use a mode that asks for less"
+        )
+    registered = version.tags.get("bundle_hash", "")
+    if not re.fullmatch(r"[0-9a-f]{64}", registered):
+        raise TamperedBundleError(MANIFEST, f"has no registered hash (tag bundle_hash of version {version.version})")
+    bundle = Bundle.load(_cached(tracking_uri, version, registered, Path(cache_dir)))
+    if bundle.content_hash != registered:
+        raise TamperedBundleError(MANIFEST, f"is not the one registered as version {version.version}")
+    return bundle, _reference(version, registered)
+
+
+def _champion(tracking_uri: str, name: str) -> VersionInfo:
+    nothing = f"expected a model {name!r} with the alias 'champion' in MLflow, found none; train and promote one first"
+    if tracking_uri.startswith("sqlite:///") and not Path(tracking_uri.removeprefix("sqlite:///")).exists():
+        raise NoPromotedModelError(nothing)  # asking MLflow would create an empty store
+    connection = client(tracking_uri)
+    with registry_errors(f"looking for the champion of {name}"):
+        version = find_alias(connection, name, CHAMPION)
+    if version is None:
+        raise NoPromotedModelError(nothing)
+    return version
+
+
+def _cached(tracking_uri: str, version: VersionInfo, bundle_hash: str, cache: Path) -> Path:
+    target = cache / bundle_hash[:16]
+    if target.exists():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with registry_errors(f"downloading version {version.version}"), tempfile.TemporaryDirectory(dir=cache) as folder:
+        uri = f"models:/{version.name}/{version.version}"
+        fetched = mlflow_module().artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
+        found = Path(fetched) / "artifacts" / "bundle"
+        Bundle.load(found)  # never put into the cache what does not verify
+        if not target.exists():
+            shutil.move(found, target)
+    return target
+
+
+def _reference(version: VersionInfo, bundle_hash: str) -> ModelRef:
+    return ModelRef(
+        name=version.name,
+        version=version.version,
+        bundle_hash=bundle_hash,
+        mlflow_run_id=version.run_id,
+        dagster_run_id=version.tags.get("dagster.run_id", ""),
+        data_hash=version.tags.get("data_hash", ""),
+        git_commit=version.tags.get("git_commit", ""),
+        profile=version.profile,
+    )

@@ -1,0 +1,223 @@
+"""Candidates, champions and the way back, in MLflow.
+
+Alias ``challenger``: the latest candidate. Alias ``champion``: what live trading follows; only :meth:`ModelRegistry.promote` and
+:meth:`ModelRegistry.rollback` move it (or a person, in MLflow's own pages). A version carries as tags where it came from, the profile it
+passed and the decision; the registered model carries the succession of champions, newest last.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors
+from alphatrade_pipelines.models.candidate import log_run
+from alphatrade_pipelines.models.errors import GateFailedError, NoPromotedModelError, RegistryError
+from alphatrade_pipelines.models.gate import PROFILES, GateReport
+
+if TYPE_CHECKING:
+    from alphatrade_pipelines.models.training import TrainingResult
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+PROFILE_TAG, REPORT_TAG, SUCCESSION_TAG = "gate.profile", "gate.report", "champions"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """``artifact_root``: folder or URI where runs keep their files, stated because MLflow would otherwise write ``./mlruns``; None only
+    for a tracking server (http), which decides itself."""
+
+    tracking_uri: str
+    artifact_root: str | None
+    experiment: str = "alphatrade"
+    model_name: str = "alphatrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The Dagster run and asset behind a candidate; data hash and git commit are in the bundle."""
+
+    dagster_run_id: str
+    dagster_asset_key: str = "model_candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One registered version as people ask for it. ``profile`` is the strongest gate profile it passed, or empty."""
+
+    name: str
+    version: str
+    run_id: str
+    source: str
+    aliases: tuple[str, ...]
+    profile: str
+    report: GateReport | None
+    created: datetime
+    tags: Mapping[str, str]
+
+
+class ModelRegistry:
+    """The registry of one model name in one MLflow store. Methods raise RegistryError when MLflow cannot be reached."""
+
+    def __init__(self, config: RegistryConfig) -> None:
+        if config.artifact_root is None and not config.tracking_uri.startswith(("http://", "https://")):
+            raise RegistryError(f"expected an artifact folder for the store {config.tracking_uri}, found none; set artifact_root")
+        self.config = config
+        self._client = client(config.tracking_uri)
+
+    def log_candidate(
+        self,
+        result: TrainingResult,
+        features: pd.DataFrame,
+        lineage: Lineage,
+        extra_metrics: Mapping[str, float] | None = None,
+    ) -> VersionInfo:
+        """Log a run (params, metrics, reliability plot, dataset, out-of-fold predictions, bundle as a model), register it, and point
+        ``challenger`` at it. ``features``: the training features, of which rows and hash are recorded.
+
+        The version appears when everything else is stored: a crash on the way leaves registry and aliases as they were.
+        """
+        with registry_errors("logging a candidate"):
+            run_id, model_uri = log_run(self.config, self._experiment_id(), result, features, lineage, extra_metrics or {})
+            name = self.config.model_name
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(
+                    name, description="Calibrated triple-barrier classifier; see the version's gate report."
+                )
+            tags = {key: str(value) for key, value in self._client.get_run(run_id).data.tags.items() if not key.startswith("mlflow.")}
+            version = self._client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags, model_id=model_uri.split("/")[-1])
+            self._client.set_registered_model_alias(name, CHALLENGER, str(version.version))
+        return self.version(str(version.version))
+
+    def record_report(self, version: str, report: GateReport) -> None:
+        """Store a gate decision on the version, passed or not. The champion is left alone."""
+        name = self.config.model_name
+        with registry_errors(f"recording the gate report of version {version}"):
+            self._client.set_model_version_tag(name, version, f"{REPORT_TAG}.{report.profile}", report.to_json())
+            if report.passed:
+                held = self._client.get_model_version(name, version).tags.get(PROFILE_TAG, "")
+                strongest = max(report.profile, held, key=lambda profile: -1 if not profile else PROFILES.index(profile))
+                self._client.set_model_version_tag(name, version, PROFILE_TAG, strongest)
+
+    def promote(self, version: str, report: GateReport) -> None:
+        """Record the decision and make the version champion. Raises GateFailedError (champion untouched) when the report refuses it."""
+        self.record_report(version, report)
+        if not report.passed:
+            raise GateFailedError(f"version {version} did not pass the {report.profile} gate: {'; '.join(report.failures)}")
+        with registry_errors(f"promoting version {version}"):
+            self._crown(version, self._succession())
+
+    def rollback(self, reason: str) -> VersionInfo:
+        """Make the champion before the present one champion again. Raises NoPromotedModelError when there is none to go back to."""
+        name = self.config.model_name
+        with registry_errors("rolling back the champion"):
+            present = self.champion()
+            succession = self._succession()
+            if present and present.version in succession:
+                succession = succession[: succession.index(present.version)]
+            existing = {info.version for info in self.versions() if info.profile}
+            succession = [version for version in succession if version in existing and (present is None or version != present.version)]
+            if not succession:
+                raise NoPromotedModelError(f"expected an earlier champion of {name!r} to go back to, found none")
+            if present:
+                stamp = datetime.now(UTC).isoformat(timespec="seconds")
+                self._client.set_model_version_tag(name, present.version, "rolled_back", f"{stamp}: {reason}")
+            self._crown(succession[-1], succession[:-1])
+        return self.version(succession[-1])
+
+    def champion(self) -> VersionInfo | None:
+        """The version live trading follows, or None."""
+        return self._by_alias(CHAMPION)
+
+    def challenger(self) -> VersionInfo | None:
+        """The latest candidate, or None."""
+        return self._by_alias(CHALLENGER)
+
+    def version(self, version: str) -> VersionInfo:
+        """One version. Raises RegistryError when it does not exist."""
+        with registry_errors(f"reading version {version} of {self.config.model_name}"):
+            return _info(self._client.get_model_version(self.config.model_name, version))
+
+    def versions(self) -> list[VersionInfo]:
+        """All versions, newest first."""
+        with registry_errors("listing versions"):
+            found = self._client.search_model_versions(f"name = '{self.config.model_name}'", max_results=1000)
+            # the search leaves aliases out
+            numbers = sorted((int(version.version) for version in found), reverse=True)
+            return [_info(self._client.get_model_version(self.config.model_name, str(number))) for number in numbers]
+
+    def out_of_fold(self, version: VersionInfo) -> pd.DataFrame:
+        """The out-of-fold predictions logged with a version, for comparing a challenger with the champion."""
+        with registry_errors(f"reading the out-of-fold predictions of version {version.version}"), tempfile.TemporaryDirectory() as folder:
+            path = mlflow_module().artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path="evaluation/oof.parquet", dst_path=folder, tracking_uri=self.config.tracking_uri
+            )
+            return pd.read_parquet(path)
+
+    def _crown(self, version: str, before: list[str]) -> None:
+        name = self.config.model_name
+        succession = [held for held in before if held != version] + [version]
+        # history first: an alias without its history would have no way back
+        self._client.set_registered_model_tag(name, SUCCESSION_TAG, json.dumps(succession))
+        self._client.set_registered_model_alias(name, CHAMPION, version)
+
+    def _succession(self) -> list[str]:
+        tags = self._client.get_registered_model(self.config.model_name).tags
+        return [str(version) for version in json.loads(tags.get(SUCCESSION_TAG, "[]"))]
+
+    def _by_alias(self, alias: str) -> VersionInfo | None:
+        return find_alias(self._client, self.config.model_name, alias)
+
+    def _experiment_id(self) -> str:
+        wanted = self.config.artifact_root
+        location = None if wanted is None else wanted if "://" in wanted else Path(wanted).resolve().as_uri()
+        found = self._client.get_experiment_by_name(self.config.experiment)
+        if found is None:
+            return str(self._client.create_experiment(self.config.experiment, artifact_location=location))
+        if location is not None and found.artifact_location.rstrip("/") != location.rstrip("/"):
+            raise RegistryError(
+                f"expected experiment {self.config.experiment!r} to keep its files in {location}, found {found.artifact_location}; "
+                "use the folder it was created with, or another experiment name"
+            )
+        return str(found.experiment_id)
+
+
+def find_alias(connection: Any, name: str, alias: str) -> VersionInfo | None:
+    """The version behind an alias; None when model or alias do not exist. Raises RegistryError for an alias of a deleted version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = connection.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise RegistryError(f"MLflow failed while reading the model {name}: {error}") from error
+    version = model.aliases.get(alias)
+    if version is None:
+        return None
+    with registry_errors(f"reading {name} version {version}, which the alias {alias!r} names"):
+        return _info(connection.get_model_version(name, str(version)))
+
+
+def _info(version: Any) -> VersionInfo:
+    tags = dict(version.tags)
+    profile = tags.get(PROFILE_TAG, "")
+    report = next((tags[key] for key in (f"{REPORT_TAG}.{p}" for p in (profile, *reversed(PROFILES))) if key in tags), None)
+    return VersionInfo(
+        name=version.name,
+        version=str(version.version),
+        run_id=version.run_id,
+        source=version.source,
+        aliases=tuple(version.aliases),
+        profile=profile,
+        report=GateReport.from_json(report) if report else None,
+        created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        tags=tags,
+    )
