@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
-from alphatrade_pipelines.venue import entry, fills, rules, views
+from alphatrade_pipelines.venue import fills, order_entry, rules, views
 from alphatrade_pipelines.venue.account import ZERO, Account
 from alphatrade_pipelines.venue.config import ExchangeConfig, Step
 from alphatrade_pipelines.venue.errors import (
@@ -197,7 +197,7 @@ class Exchange:
             self.ledger.refused(self.now, request, error.code, error.message)
             raise
         position = self.cash_account.quantity(request.symbol)
-        order = entry.make_order(request, self.now, self.cash_account.number, self._counter, position)
+        order = order_entry.make_order(request, self.now, self.cash_account.number, self._counter, position)
         self._counter += len(order.members)
         order.expires_at = self._expiry(order)
         for member in order.members:
@@ -213,7 +213,7 @@ class Exchange:
 
     def _expiry(self, order: BookOrder) -> datetime:
         if order.time_in_force == "gtc":
-            return entry.gtc_expiry(self.now)
+            return order_entry.gtc_expiry(self.now)
         return self.next_close
 
     def _arrive(self, order: BookOrder) -> None:
@@ -258,14 +258,15 @@ class Exchange:
                 raise invalid("fractional orders cannot be sold short")
             if self.cash_account.leverage(self.account().equity) <= 1:
                 raise forbidden("account is not allowed to short")
-        cost = (entry.order_value(request, price, self._half_spread(price)) * request.qty).quantize(Decimal("0.01"))
+        cost = (order_entry.order_value(request, price, self.half_spread(price)) * request.qty).quantize(Decimal("0.01"))
         if cost < 1:
             raise forbidden("cost basis must be >= minimal amount of order 1")
         power = self.buying_power()
         if cost > power:
             raise insufficient_buying_power(power, cost)
 
-    def _half_spread(self, price: Decimal) -> Decimal:
+    def half_spread(self, price: Decimal) -> Decimal:
+        """Half the spread the profile quotes at ``price``, in dollars."""
         p = self.profile
         return money(fills.half_spread(float(price), p.half_spread_bps, p.spread_multiplier, p.minimum_half_spread))
 
@@ -296,16 +297,16 @@ class Exchange:
             VenueError: 404 unknown; 422 not replaceable in its state, or the change breaks a rule; 403 no funds or shares for more.
         """
         old = self._find(order_id)
-        changes = entry.Changes(qty, limit_price, stop_price, time_in_force, client_order_id)
-        entry.check_replace(old, changes)
+        changes = order_entry.Changes(qty, limit_price, stop_price, time_in_force, client_order_id)
+        order_entry.check_replace(old, changes)
         if client_order_id is not None and client_order_id in self.book.by_client_id:
             raise duplicate_client_id()
-        new = entry.replacement(old, changes, self.now, self.cash_account.number, self._counter)
+        new = order_entry.replacement(old, changes, self.now, self.cash_account.number, self._counter)
         self._check_more(old, new)
         self._counter += 1
         new.expires_at = self._expiry(new)
         old.replaced_by = new.id
-        entry.swap(old, new)
+        order_entry.swap(old, new)
         self.book.close(old, "replaced")
         self.book.add(new)
         answer = new.snapshot()
@@ -326,7 +327,7 @@ class Exchange:
                 raise insufficient_quantity(new.symbol, new.remaining, abs(position), held - old.remaining, related)
             return
         price = money(self.quotes[new.symbol].price)
-        cost = entry.reserve(new, price) - entry.reserve(old, price)
+        cost = order_entry.reserve(new, price) - order_entry.reserve(old, price)
         if cost > self.buying_power():
             raise insufficient_buying_power(self.buying_power(), cost)
 
@@ -366,12 +367,12 @@ class Exchange:
             raise not_found("order not found")
         return order.snapshot()
 
-    def orders(self, query: entry.OrderQuery | None = None, *, status: str | None = None) -> list[VenueOrder]:
+    def orders(self, query: order_entry.OrderQuery | None = None, *, status: str | None = None) -> list[VenueOrder]:
         """Orders that match ``query`` (or just ``status``: open, closed, all), as Alpaca lists them."""
-        asked = query or entry.OrderQuery()
+        asked = query or order_entry.OrderQuery()
         if status is not None:
             asked = replace(asked, status=status)
-        return entry.select(self.book.orders.values(), asked, self.config.fidelity.held_in_open_list)
+        return order_entry.select(self.book.orders.values(), asked, self.config.fidelity.held_in_open_list)
 
     def prices(self) -> dict[str, Decimal]:
         """Last price of every symbol that has one."""

@@ -15,8 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alphatrade_pipelines.market.sessions import SessionCalendar
-from alphatrade_pipelines.market.timeframe import Timeframe
+from alphatrade_pipelines.market import SessionCalendar, Timeframe
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKBACK, _MINIMUM = 20, 5  # bars behind the lagged volatility and volume

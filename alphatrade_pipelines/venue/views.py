@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alphatrade_pipelines.venue import entry, rules
+from alphatrade_pipelines.venue import order_entry, rules
 from alphatrade_pipelines.venue.account import ZERO, Account
 from alphatrade_pipelines.venue.matching import Book, Quote, money
 
@@ -47,7 +47,7 @@ def last_prices(quotes: dict[str, Quote]) -> dict[str, Decimal]:
 
 def buying_power(account: Account, book: Book, prices: dict[str, Decimal]) -> Decimal:
     """What may still be bought: leverage x equity less exposure less the reserve of open opening orders."""
-    reserved = sum((entry.reserve(order, prices[order.symbol]) for order in book.live() if order.opening), ZERO)
+    reserved = sum((order_entry.reserve(order, prices[order.symbol]) for order in book.live() if order.opening), ZERO)
     return account.buying_power(prices, reserved)
 
 

@@ -1,0 +1,174 @@
+"""A venue as a process: bars in, an address out, a clean end on request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from alphatrade_pipelines.market import (
+    BarDataError,
+    BarStore,
+    FilesConfig,
+    FilesSource,
+    SampleSource,
+    SyntheticConfig,
+    SyntheticSource,
+    Timeframe,
+)
+from alphatrade_pipelines.venue.config import ExchangeConfig
+from alphatrade_pipelines.venue.exchange import Exchange
+from alphatrade_pipelines.venue.server import ServerConfig, VenueServer
+from alphatrade_pipelines.venue.tape import BarTape
+
+_PLAYED = 60  # sessions left to play when no start is given
+_SYNTHETIC = ("ALFA", "BRAV", "CHAR", "DELT", "ECHO")
+_LAYOUTS = ("symbol_column", "file_per_symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class BarsConfig:
+    """Where the bars come from: ``sample``, ``synthetic``, or a path (a bar store, or files in ``layout``, ``timeframe`` and
+    ``timezone``). ``symbols`` narrow them; ``seed`` invents the synthetic ones."""
+
+    source: str = "sample"
+    symbols: tuple[str, ...] = ()
+    timeframe: str | None = None
+    layout: str = "symbol_column"
+    timezone: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VenueConfig:
+    """Everything a venue process needs. ``state_file`` gets the address as JSON once the port is open (mode 0600)."""
+
+    bars: BarsConfig = field(default_factory=BarsConfig)
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    state_file: Path | None = None
+
+
+def load_tape(config: BarsConfig) -> BarTape:
+    """The tape ``config`` names.
+
+    Raises:
+        BarDataError, ValueError: no such source or store, unknown symbol, unusable bars.
+    """
+    wanted = list(config.symbols) or None
+    if config.source == "sample":
+        return BarTape(SampleSource().fetch(wanted), SampleSource.timeframe)
+    if config.source == "synthetic":
+        timeframe = Timeframe.parse(config.timeframe or "5Min")
+        names = config.symbols or _SYNTHETIC
+        market = SyntheticConfig(seed=config.seed, symbols=names, start=date(2024, 1, 2), end=date(2024, 6, 28), timeframe=timeframe)
+        return BarTape(SyntheticSource(market).fetch(), timeframe)
+    path = Path(config.source)
+    if (path / "manifest.json").is_file():
+        store = BarStore(path)
+        return BarTape(store.read(wanted), store.manifest().timeframe)
+    if not path.exists():
+        raise BarDataError("sample, synthetic, or the path of a bar store or bar files", repr(config.source), where="--bars")
+    if config.timeframe is None:
+        raise BarDataError("the length of the bars", "none", where="--bars", fix="Give --timeframe, such as 1Day or 5Min.")
+    timeframe, layout = Timeframe.parse(config.timeframe), config.layout
+    if layout not in _LAYOUTS:
+        raise BarDataError(f"a layout out of {', '.join(_LAYOUTS)}", repr(layout), where="--layout")
+    files = FilesConfig(path, timeframe, cast(Any, layout), timezone=config.timezone, off_session="drop")
+    return BarTape(FilesSource(files).fetch(wanted), timeframe)
+
+
+def default_start(tape: BarTape) -> datetime | None:
+    """The close before the last sixty sessions (or the last two thirds of a short tape): what came before is history."""
+    played = min(_PLAYED, len(tape.sessions) * 2 // 3)
+    return tape.sessions[-played - 1].close if 0 < played < len(tape.sessions) else None
+
+
+def serve(config: VenueConfig, announce: Callable[[str], None] | None = None) -> int:
+    """Run a venue until it is told to end (SIGINT, SIGTERM, POST /admin/shutdown, idle exit); returns the exit code.
+
+    ``announce`` gets one JSON line with ``url``, ``admin_token_file``, ``account_number`` and ``pid`` when the port is open (default:
+    standard output).
+
+    Raises:
+        BarDataError, ValueError: the bars or the settings cannot be used.
+        OSError: the port is taken.
+    """
+    tape = load_tape(config.bars)
+    settings = config.exchange
+    if settings.start is None:
+        settings = replace(settings, start=default_start(tape))
+    exchange = Exchange(tape, settings)
+    asyncio.run(_serve(exchange, config, announce or _print_line))
+    return 0
+
+
+async def _serve(exchange: Exchange, config: VenueConfig, announce: Callable[[str], None]) -> None:
+    server = VenueServer(exchange, config.server)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.closed.set)
+    url = await server.start()
+    scratch = None if config.state_file else Path(tempfile.mkdtemp(prefix="alphatrade-venue-"))
+    token_file = config.state_file.with_suffix(".token") if config.state_file else cast(Path, scratch) / "admin.token"
+    try:
+        _write_private(token_file, server.admin_token)
+        line = json.dumps(
+            {
+                "url": url,
+                "admin_token_file": str(token_file),
+                "account_number": exchange.cash_account.number,
+                "pid": os.getpid(),
+                "at": exchange.now.isoformat(),
+            }
+        )
+        if config.state_file:
+            _write_private(config.state_file, line)
+        announce(line)
+        await server.closed.wait()
+    finally:
+        await server.stop()
+        token_file.unlink(missing_ok=True)
+        if config.state_file:
+            config.state_file.unlink(missing_ok=True)
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _print_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _write_private(path: Path, content: str) -> None:
+    """Write a file only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
+def parse_instant(text: str) -> datetime:
+    """A time with its zone. A bare date means midnight in New York, which lies before that day's session.
+
+    Raises:
+        ValueError: not a time, or one without a zone.
+    """
+    at = pd.Timestamp(text)
+    if at.tzinfo is None:
+        if at != at.normalize():
+            raise ValueError(f"expected a date or a time with its zone, found {text!r}")
+        at = at.tz_localize("America/New_York")
+    return at.tz_convert("UTC").to_pydatetime()
