@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 VOLATILITY = "vol_ewma"
 
 
-def make_signals(bundle: Bundle, features: pd.DataFrame, bars: pd.DataFrame, calendar: SessionCalendar, model_version: str) -> list[Signal]:
+def make_signals(
+    bundle: Bundle,
+    features: pd.DataFrame,
+    bars: pd.DataFrame,
+    calendar: SessionCalendar,
+    model_version: str,
+    predicted: pd.DataFrame | None = None,
+) -> list[Signal]:
     """Signals for every row of ``features`` that has left the warm-up, ordered by decision time, then symbol.
 
     ``features`` and ``bars`` (raw prices) share the index (symbol, timestamp); extra bars are ignored. Each signal is decided when its
     bar is known, prices its stop and target from the bar's close by the bundle's barriers, and holds until the bundle's horizon.
+    ``predicted`` (columns probability, lower, upper) replaces the bundle's own predictions by out-of-fold ones, for backtests of the
+    training span; rows without one give no signal.
     Raises ModelDataError for a missing column or a row without its bar.
     """
     from alphatrade_pipelines.market import Timeframe
@@ -34,6 +43,8 @@ def make_signals(bundle: Bundle, features: pd.DataFrame, bars: pd.DataFrame, cal
     if absent:
         raise ModelDataError(f"the features {needed}", f"no {', '.join(absent)}", "Transform with the bundle's pipeline.")
     rows = features.loc[np.isfinite(features[needed].to_numpy(np.float64)).all(axis=1), needed].sort_index(level=["timestamp", "symbol"])
+    if predicted is not None:
+        rows = rows[rows.index.isin(predicted.index)]
     missing = rows.index.difference(bars.index)
     if len(missing):
         raise ModelDataError("the bar of every row of features", f"none for {len(missing)} rows, first {missing[0]}")
@@ -44,7 +55,7 @@ def make_signals(bundle: Bundle, features: pd.DataFrame, bars: pd.DataFrame, cal
     close = bars.loc[rows.index, "close"].to_numpy(np.float64)
     volatility = rows[VOLATILITY].to_numpy(np.float64)
     stop, target = barrier_prices(close, volatility, payoff.barrier)
-    predicted = bundle.predict(rows)
+    predicted = bundle.predict(rows) if predicted is None else predicted.loc[rows.index]
     starts = pd.DatetimeIndex(rows.index.get_level_values("timestamp"))
     times = _times(starts, payoff.horizon, timeframe, calendar)
     names, values = bundle.feature_names, rows[bundle.feature_names].to_numpy(np.float64).tolist()
