@@ -294,6 +294,7 @@ def _see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
         _see_stranger(state, seen)
         return
     order = state.orders[cid]
+    was_waiting = not order.parent_live
     if seen.client_order_id == cid or seen.broker_id == order.broker_id or (seen.replaces and seen.replaces == order.broker_id):
         observe(order, seen, nested=nested)
     else:
@@ -306,7 +307,7 @@ def _see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
         order.part_filled_at = state.clock
     if order.phase is Phase.CLOSED:
         _drop_plan(state, order)
-    if order.purpose == "protect" and order.parent_live:
+    if order.purpose == "protect" and was_waiting and order.parent_live:  # accepted just now, not merely seen again
         state.repairs.pop(order.request.symbol, None)
     _index(state, order)
 

@@ -11,7 +11,7 @@ from alphatrade_pipelines.trading.state import CoreState, Position
 
 
 def count_execution(state: CoreState, execution: Execution) -> bool:
-    """Apply one execution; False when it had been counted before.
+    """Apply one execution; False when it had been counted before, alone or inside an adopted position.
 
     Alpaca's activity feed names a fill ``<timestamp>::<uuid>`` where the stream says ``<uuid>``: both are the same fill.
     """
@@ -20,6 +20,8 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
         return False
     state.executions[key] = None
     state.executed[execution.broker_id] = state.executed.get(execution.broker_id, Decimal(0)) + execution.qty
+    if execution.at < state.adopted.get(execution.symbol, execution.at):
+        return False  # older than the broker's position that was adopted: contained in it
     signed = execution.qty if execution.side is Side.BUY else -execution.qty
     _move(state, execution.symbol, signed, execution.price, execution.at)
     return True
@@ -28,6 +30,7 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
 def adopt(state: CoreState, symbol: str, qty: Decimal, price: Decimal, at: datetime) -> None:
     """Take the broker's position as ours where executions cannot explain the difference."""
     held = state.positions.pop(symbol, None)
+    state.adopted[symbol] = at
     settle_fills(state, symbol)
     if qty:
         opened = held.opened_at if held else at

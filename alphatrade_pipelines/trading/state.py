@@ -130,6 +130,7 @@ class CoreState:
     entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
     executions: dict[str, None] = field(default_factory=dict)
     executed: dict[str, Decimal] = field(default_factory=dict)  # shares counted per broker order id
+    adopted: dict[str, datetime] = field(default_factory=dict)  # when a position was last taken over from the broker
     missed: list[str] = field(default_factory=list)
     actions: dict[str, None] = field(default_factory=dict)
     activity: dict[str, datetime] = field(default_factory=dict)
