@@ -150,12 +150,13 @@ class BarGate:
         last = memory.last
         if last is not None and bar.timestamp <= last.timestamp:
             return (Fault.DUPLICATE if bar.timestamp == last.timestamp else Fault.OUT_OF_ORDER,)
-        stamp = pd.DatetimeIndex([bar.timestamp]).tz_convert("UTC")
-        if not self.calendar.in_session(stamp, self.timeframe)[0]:
+        opened, closed = self.calendar.session_bounds(bar.timestamp)
+        known = closed if self.timeframe.is_daily else min(bar.timestamp + self.timeframe.duration, closed)
+        inside = bar.timestamp == opened if self.timeframe.is_daily else bar.timestamp < closed and known > opened
+        if not inside:
             return (Fault.OFF_SESSION,)
         if last is not None and not self.timeframe.is_daily and bar.timestamp - last.timestamp < self.timeframe.duration:
             return (Fault.TOO_FAST,)
-        known = self.calendar.known_at(stamp, self.timeframe)[0].to_pydatetime()
         if received_at < known - timedelta(seconds=self.config.clock_skew_seconds):
             return (Fault.FROM_THE_FUTURE,)
         return (Fault.LATE,) if received_at > known + timedelta(seconds=self.config.max_delay_seconds) else ()

@@ -193,7 +193,9 @@ class BarStore:
             entries[str(symbol)] = self._put_symbol(str(symbol), group)
         manifest = Manifest(base.timeframe, base.source, base.synthetic, entries)
         content = {"format": FORMAT, "data_hash": manifest.data_hash} | asdict(manifest)
+        _sync_directory(self.root)  # the manifest must not outlive the files it names
         _write_atomically(self._manifest_path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+        _sync_directory(self.root)
         current = {entry.file for entry in entries.values()}
         for path in [*self.root.glob("*.parquet"), *self.root.glob(f"{_TEMPORARY}*")]:
             if path.name not in current:
@@ -255,10 +257,10 @@ class BarStore:
 def content_hash(bars: pd.DataFrame) -> str:
     """SHA-256 over column names, symbols, time stamps (ns) and float64 values of a bar frame, in its order."""
     columns = [name for name in (*REQUIRED, *OPTIONAL) if name in bars]
-    digest = hashlib.sha256(json.dumps([columns, symbols_of(bars)]).encode())
-    symbols = bars.index.get_level_values("symbol")
-    digest.update("\0".join(symbols[~symbols.duplicated()]).encode())
-    digest.update(bars.groupby(level="symbol", sort=True).size().to_numpy(dtype="<i8").tobytes())
+    codes, names = pd.factorize(bars.index.get_level_values("symbol"))
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    described = [columns, [str(name) for name in names[codes[starts]]], np.diff(starts, append=len(bars)).tolist()]
+    digest = hashlib.sha256(json.dumps(described).encode())
     digest.update(pd.DatetimeIndex(bars.index.get_level_values("timestamp")).as_unit("ns").asi8.astype("<i8").tobytes())
     for name in columns:
         values = bars[name].to_numpy(dtype="<f8")
@@ -275,7 +277,7 @@ def _differences(old: pd.DataFrame, new: pd.DataFrame, common: pd.Index) -> pd.I
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename, fsync of the directory: after a crash there is the old file or the new one."""
+    """Temporary file, fsync, rename: after a crash there is the old file or the new one."""
     handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -286,8 +288,12 @@ def _write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make renames in ``directory`` durable."""
+    handle = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(handle)
     finally:
-        os.close(directory)
+        os.close(handle)

@@ -115,7 +115,7 @@ class AlpacaSource:
         }
 
     def _fetch_chunk(self, symbols: list[str], begin: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-        raw = self._ask(lambda: self._bars_client().get_stock_bars(self._bars_request(symbols, begin, until)))
+        raw = self._ask(self._bars_client().get_stock_bars, self._bars_request(symbols, begin, until))
         for symbol in (s for s in symbols if not raw.get(s)):
             self._check_known(symbol)
         flat = pd.DataFrame([{"symbol": symbol} | row for symbol, rows in raw.items() for row in rows or []])
@@ -129,7 +129,7 @@ class AlpacaSource:
         inside = self._calendar.in_session(pd.DatetimeIndex(bars.index.get_level_values("timestamp")), self.timeframe)
         # Alpaca's intraday bars include extended hours, which are no part of this product's sessions
         bars = bars if self.timeframe.is_daily else bars[inside]
-        actions = self._ask(lambda: self._actions_client().get_corporate_actions(self._actions_request(symbols, begin, until)))
+        actions = self._ask(self._actions_client().get_corporate_actions, self._actions_request(symbols, begin, until))
         return put_on_bars(bars, actions_by_symbol(actions), begin, self.timeframe, self._calendar)
 
     def _bar_starts(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -148,7 +148,7 @@ class AlpacaSource:
         from alpaca.data.requests import StockLatestBarRequest
 
         request = StockLatestBarRequest(symbol_or_symbols=[symbol], feed=self.config.feed)
-        latest = self._ask(lambda: self._bars_client().get_stock_latest_bar(request))
+        latest = self._ask(self._bars_client().get_stock_latest_bar, request)
         if not latest or not latest.get(symbol):
             raise BarDataError(
                 "a symbol Alpaca trades", f"unknown symbol {symbol!r}", where="alpaca", fix="Check its spelling and the feed."
@@ -207,13 +207,13 @@ class AlpacaSource:
         client._session.mount("http://", adapter)
         return client
 
-    def _ask(self, call: Callable[[], Any]) -> Any:
+    def _ask(self, call: Callable[[Any], Any], request: Any) -> Any:
         import requests
         from alpaca.common.exceptions import APIError
 
         host = urlsplit(self.config.url).netloc
         try:
-            return call()
+            return call(request)
         except APIError as error:
             status, text = error.status_code, str(error)[:200]
             if status in (400, 422) and "symbol" in text:

@@ -121,7 +121,7 @@ class FilesSource:
         return bars, sum(dropped for _, dropped in parts)
 
     def _files(self) -> list[Path]:
-        path = self.config.path
+        path = Path(self.config.path)
         if not path.exists():
             raise BarDataError("a file or directory", "nothing", where=str(path), fix="Check `path`.")
         files = sorted(p for p in path.iterdir() if suffix_of(p)) if path.is_dir() else [path]

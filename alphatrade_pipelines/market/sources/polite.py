@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_exponential, wait_random
 
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 _TRANSIENT = (requests.exceptions.ConnectionError, requests.exceptions.Timeout)
@@ -59,7 +59,7 @@ class PoliteAdapter(HTTPAdapter):
         super().__init__()
         self._bucket, self._timeout = bucket, (connect_timeout, read_timeout)
         self._attempts, self._longest, self._sleep = attempts, longest_wait, sleep
-        self._backoff = wait_exponential_jitter(initial=0.5, max=longest_wait, jitter=0.5)
+        self._backoff = wait_exponential(multiplier=0.5, max=longest_wait) + wait_random(0, 0.5)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = kwargs.get("timeout") or self._timeout

@@ -61,7 +61,6 @@ def _read_csv(path: Path, theirs: Mapping[str, str], header: tuple[str, ...] | N
             na_values=missing,
             skipinitialspace=True,
             low_memory=False,
-            float_precision="round_trip",
         )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
         raise BarDataError(
