@@ -69,12 +69,12 @@ class Credentials:
 
     @classmethod
     def of(cls, key: str | None, secret: str | None, mode: str) -> Credentials:
-        """Wrap the keys of a mode; the simulation needs none and gets words of its own.
+        """Wrap the keys of a mode; the simulation needs none and uses the local venue's.
 
         Raises: MissingKeysError when ``paper`` or ``live`` lacks one.
         """
         if mode == "sim":
-            return cls(SecretStr(key or "sim-key"), SecretStr(secret or "sim-secret"))
+            return cls(SecretStr(key or "sim"), SecretStr(secret or "sim"))
         missing = [name for name, value in (("API key", key), ("secret key", secret)) if not (value or "").strip()]
         if missing:
             raise MissingKeysError(

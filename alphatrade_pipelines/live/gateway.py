@@ -64,8 +64,9 @@ class AlpacaGateway:
     Raises on construction: EndpointError when a URL is empty or foreign to the mode.
     """
 
-    def __init__(self, config: GatewayConfig, fills_since: datetime, believed_live: Iterable[str] = ()) -> None:
-        """``fills_since``: read orders and executions from then on; ``believed_live``: broker ids a replayed journal holds open."""
+    def __init__(self, config: GatewayConfig, fills_since: datetime | None = None, believed_live: Iterable[str] = ()) -> None:
+        """``fills_since``: read orders and executions from then on (None: from the first read on); ``believed_live``: broker ids a replayed
+        journal holds open."""
         check_endpoints(config.mode, config.endpoints)
         self._config = config
         self._fills_since = fills_since
@@ -198,7 +199,7 @@ class AlpacaGateway:
         Orders: all open ones with legs, all submitted since the last read, and, one by one, every order this gateway last saw
         alive that neither list shows any more: "not in the open list" is not "gone". Raises: BrokerUnavailableError.
         """
-        since = self._fills_since
+        since = self._fills_since or began
         orders = self._orders(since)
         executions = self._executions(since)
         positions = [wire.broker_position(raw) for raw in self._read(self._trading.get_all_positions, "positions")]

@@ -159,6 +159,11 @@ class Inbox:
         """How many of this kind ever arrived: handed out or still waiting."""
         return self.taken[kind] + sum(1 for entry in self._heap if entry[0] == kind)
 
+    @property
+    def is_idle(self) -> bool:
+        """Everything that is not held back has been dealt with."""
+        return self._idle.is_set()
+
     async def idle(self) -> None:
-        """Wait until everything that is not held back has been dealt with."""
+        """Wait until ``is_idle``."""
         await self._idle.wait()

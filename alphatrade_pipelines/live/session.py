@@ -41,6 +41,9 @@ class StreamPair(Protocol):
     @property
     def is_up(self) -> bool: ...
 
+    @property
+    def received(self) -> tuple[int, int]: ...
+
     def start(self) -> None: ...
 
     async def stop(self) -> None: ...
@@ -49,8 +52,11 @@ class StreamPair(Protocol):
 class Pace(Protocol):
     """Who supplies time: the wall clock, or a lockstep harness.
 
-    ``run`` returns why it ended; it is cancelled when the session ends first.
+    ``begin`` is awaited once the streams are up and before anything else; ``run`` returns why it ended, and is cancelled when the
+    session ends first.
     """
+
+    async def begin(self, session: LiveSession) -> None: ...
 
     async def run(self, session: LiveSession) -> str: ...
 
@@ -111,7 +117,7 @@ class LiveSession:
             self._listen(switch)
         helpers: list[asyncio.Task[None]] = []
         try:
-            await self._start()
+            await self._start(pace)
             helpers = [asyncio.create_task(self._pulse()), asyncio.create_task(self._run_pace(pace))]
             for helper in helpers:
                 helper.add_done_callback(self._wake_on_failure)
@@ -137,10 +143,11 @@ class LiveSession:
 
     # ---- start
 
-    async def _start(self) -> None:
+    async def _start(self, pace: Pace) -> None:
         shell, brain = self.shell, self.tools.brain
         self.streams.start()
         await self._wait_for_streams()
+        await pace.begin(self)
         if not await shell.read_clock():
             raise BrokerUnavailableError("the broker's clock could not be read: is the broker reachable?")
         account = await shell.call(self.tools.broker.account)
@@ -290,6 +297,9 @@ class WallClock:
 
     def __init__(self, tick_s: float = 1.0) -> None:
         self._tick_s = tick_s
+
+    async def begin(self, session: LiveSession) -> None:
+        """The world needs no preparation."""
 
     async def run(self, session: LiveSession) -> str:
         """Tick until cancelled. A tick that has not been worked off yet is not queued again."""

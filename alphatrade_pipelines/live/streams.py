@@ -186,6 +186,11 @@ class Streams:
         """Both are subscribed."""
         return self.updates._up and self.bars._up
 
+    @property
+    def received(self) -> tuple[int, int]:
+        """Messages received so far: trade updates, bars."""
+        return self.updates.received, self.bars.received
+
     def ended(self) -> list[str]:
         """Names of streams whose task ended although nobody stopped them (their subscription was refused)."""
         return [task.get_name() for task in self._tasks if task.done()]

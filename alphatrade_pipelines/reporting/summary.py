@@ -37,13 +37,13 @@ class Summary:
     clean_ends: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
-    sessions: set[date] = field(default_factory=set)
+    sessions: set[date] = field(default_factory=set, repr=False)
     signals: int = 0
-    orders: set[str] = field(default_factory=set)
+    orders: set[str] = field(default_factory=set, repr=False)
     by_purpose: Counter[str] = field(default_factory=Counter)
-    fills: set[str] = field(default_factory=set)
+    fills: set[str] = field(default_factory=set, repr=False)
     traded: Decimal = ZERO
-    rejected: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set, repr=False)
     unknown_outcomes: int = 0
     denied: Counter[str] = field(default_factory=Counter)
     discrepancies: Counter[str] = field(default_factory=Counter)
