@@ -78,6 +78,7 @@ class VenueServer:
             "suspend_trade": False,
             "trade_confirm_email": "none",
             "ptp_no_exception_entry": False,
+            "max_options_trading_level": None,
         }
         self._publishing = asyncio.Lock()
         self._stepping = asyncio.Lock()

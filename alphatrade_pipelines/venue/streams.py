@@ -17,7 +17,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from alphatrade_pipelines.venue.faults import Faults
-from alphatrade_pipelines.venue.wire import Json
+from alphatrade_pipelines.venue.wire import Json, stamp
 
 log = structlog.get_logger(__name__)
 _SEND_TIMEOUT = 5.0  # a client that does not read for so long is cut off
@@ -204,7 +204,7 @@ class MarketData(Hub):
                 continue
             frame = [messages[number] for number in wanted]
             if not connection.packed:
-                frame = [{**message, "t": f"{message['t']:%Y-%m-%dT%H:%M:%SZ}"} for message in frame]
+                frame = [{**message, "t": stamp(message["t"])} for message in frame]
             if await connection.send(frame):
                 reached.update(wanted)
         self.sent += len(reached)
