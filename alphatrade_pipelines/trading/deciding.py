@@ -1,7 +1,8 @@
 """``decide``: what follows from an event. Yields facts to journal (intents, findings, denials) and questions to ask.
 
 The engine applies every yielded event before it asks for the next item, so a later decision sees the earlier ones. Orders and
-cancellations are never yielded as commands: the engine derives them from their journaled intents.
+cancellations are never yielded as commands: the engine derives them from their journaled intents. A split is not acted upon by itself:
+the broker cancels the symbol's orders on that morning, and the updates saying so, or else the next tick, bring the audit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from alphatrade_pipelines.trading.events import (
     BrokerSeen,
     CancelEnded,
     ClockTicked,
-    CorporateActionApplied,
     DiscrepancyFound,
     Event,
     OperatorAsked,
@@ -130,10 +130,6 @@ def _stream_state(state: CoreState, event: StreamStateSeen) -> Iterator[Item]:
         yield RaiseAlert("WARNING", "STREAM_LOST", f"{event.name}: {event.detail}")
 
 
-def _corporate_action(state: CoreState, event: CorporateActionApplied) -> Iterator[Item]:
-    yield from audit(state, event.symbol)
-
-
 def _audit_all(state: CoreState, event: OperatorAsked | StopAsked) -> Iterator[Item]:
     if state.leaving:
         yield ReadBroker("everything is to be closed")  # also what we do not know of yet
@@ -151,7 +147,6 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     OrderUpdated: _order_updated,
     BrokerSeen: _broker_seen,
     StreamStateSeen: _stream_state,
-    CorporateActionApplied: _corporate_action,
     OperatorAsked: _audit_all,
     StopAsked: _audit_all,
 }

@@ -16,6 +16,7 @@ from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequ
 from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended
 from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
 from alphatrade_pipelines.trading.ids import client_order_id
+from alphatrade_pipelines.trading.orders import LocalOrder
 from alphatrade_pipelines.trading.state import CoreState, Position
 
 Item = Event | Command
@@ -47,7 +48,7 @@ def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iter
     held, live = state.positions.get(symbol), state.live_orders(symbol)
     if held is None:
         for order in live:
-            if order.purpose != "entry" or not order.remaining_entry:
+            if not order.remaining_entry and not _ends_by_itself(state, order):
                 yield from cancel_group(state, order, "flat")
         return
     if _is_wrong_way(state, held):
@@ -56,10 +57,24 @@ def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iter
         return
     outdated = [order for order in live if order.outdated]
     for order in outdated:
-        yield from cancel_group(state, order, "split")
+        if not _heard_recently(state, symbol):
+            yield from cancel_group(state, order, "split")
     if any(order.is_unsettled or order.remaining_entry for order in live) or outdated:
         return
     yield from _balance(state, held, after_read=after_read)
+
+
+def _ends_by_itself(state: CoreState, order: LocalOrder) -> bool:
+    """A leg has just sold everything, so the broker is cancelling its sibling: give its word the time a cancellation gets."""
+    sold = order.status == "filled" if order.request.order_class is OrderClass.OCO else False
+    sold = sold or any(leg.status == "filled" for leg in order.legs.values())
+    return sold and _heard_recently(state, order.request.symbol)
+
+
+def _heard_recently(state: CoreState, symbol: str) -> bool:
+    """Updates of the symbol are just coming in: what the broker does by itself need not be asked for."""
+    latest = state.activity.get(symbol)
+    return latest is not None and state.clock - latest < timedelta(seconds=state.config.cancel_retry_s)
 
 
 def _is_wrong_way(state: CoreState, held: Position) -> bool:

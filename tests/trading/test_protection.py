@@ -98,7 +98,9 @@ def test_expired_legs_are_replaced_by_one_oco(told: bool) -> None:
 
 def test_a_split_moves_stop_and_target_with_the_shares() -> None:
     shell = holding()
+    shell.tick(60)
     shell.split("AAPL", 3)
+    assert not [command for command in shell.commands if isinstance(command, CancelOrder)]  # the broker does it by itself
     (oco,) = ocos(shell)
     assert (oco.qty, oco.stop_loss, oco.take_profit) == (450, Decimal("31.67"), Decimal("35.17"))
     assert shell.broker.stop_qty("AAPL") == 450
@@ -235,3 +237,33 @@ def test_an_execution_older_than_an_adopted_position_is_contained_in_it() -> Non
     shell.start()
     shell.send(*late)
     assert shell.state.positions["IBM"].qty == 40
+
+
+def test_orders_that_outlive_a_split_are_cancelled_by_us() -> None:
+    shell = holding()
+    shell.broker.cancel_all = lambda symbol: None  # type: ignore[method-assign]
+    shell.tick(60)
+    shell.split("AAPL", 2)
+    shell.tick(60)
+    shell.tick(60)
+    assert [(oco.qty, oco.stop_loss) for oco in ocos(shell)] == [(300, Decimal("47.50"))]
+    assert shell.check() == []
+
+
+def test_a_target_that_fills_needs_no_cancellation_from_us() -> None:
+    shell = holding()
+    shell.price("AAPL", 106)
+    shell.tick(60)
+    assert not [command for command in shell.commands if isinstance(command, CancelOrder)]
+    assert shell.state.live == {}
+
+
+def test_a_sibling_whose_end_is_never_told_is_cancelled_by_us() -> None:
+    shell = holding()
+    shell.faults(Faults(silent_sibling=True, mute_reads=1.0))
+    shell.price("AAPL", 106)
+    shell.tick(60)
+    assert len([command for command in shell.commands if isinstance(command, CancelOrder)]) == 1
+    shell.settle(4)
+    assert shell.state.live == {}
+    assert shell.check() == []
