@@ -158,8 +158,10 @@ class AlpacaGateway:
             self._trading.cancel_order_by_id(UUID(broker_id))
         except Exception as error:  # noqa: BLE001 - see submit
             failure = failure_of(error)
-            log.warning("cancel failed", broker_id=broker_id, reach=failure.reach, status=failure.status, code=failure.code)
             outcome = Outcome.UNKNOWN if failure.reach is Reach.UNKNOWN else Outcome.REFUSED
+            # a refusal is normal: the order ended by itself while we asked
+            say = log.warning if outcome is Outcome.UNKNOWN else log.info
+            say("cancel not taken", broker_id=broker_id, outcome=outcome, status=failure.status, code=failure.code, reason=failure.message)
             return CancelEnded(at, broker_id, outcome, failure.status, failure.code, failure.message)
         return CancelEnded(at, broker_id, Outcome.CONFIRMED)
 

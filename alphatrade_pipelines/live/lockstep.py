@@ -111,10 +111,16 @@ class Lockstep:
         return str(step["kind"])
 
     async def _settle(self, session: LiveSession) -> None:
-        """Until the session is idle and has received everything the venue has sent."""
+        """Until the streams stand, the session is idle, and it has received everything the venue has sent.
+
+        Venue time waits for a reconnect: here a second of wall clock would be hours of market in which nobody watches.
+        """
         while True:
             await session.inbox.idle()
             state = await self._admin.ask("GET", "state")
+            if not (session.streams.is_up and state["trade_connections"] and state["data_connections"]):
+                await asyncio.sleep(0.02)
+                continue
             await self._arrival(session, state)
             if session.inbox.is_idle:
                 return
@@ -132,11 +138,9 @@ class Lockstep:
             await asyncio.sleep(0.001)
 
     def _missing(self, session: LiveSession, counts: Json) -> tuple[int, int]:
+        """Messages sent but not yet received: trade updates, bars. The counts may be older than what has arrived since."""
         received = session.streams.received
-        missing = (
-            counts["trade_updates_sent"] - self._base[0] - received[0],
-            counts["data_messages_sent"] - self._base[1] - received[1],
+        return (
+            max(0, counts["trade_updates_sent"] - self._base[0] - received[0]),
+            max(0, counts["data_messages_sent"] - self._base[1] - received[1]),
         )
-        # more than expected: a message of the previous process' connection was counted after we began to count
-        self._base = (self._base[0] + min(0, missing[0]), self._base[1] + min(0, missing[1]))
-        return max(0, missing[0]), max(0, missing[1])
