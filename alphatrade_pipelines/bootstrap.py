@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, get_args
 
@@ -16,21 +15,14 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
+    from alphatrade_pipelines.venue.config import ExchangeConfig
 
+PRE_OPEN = timedelta(minutes=30)
 SAMPLE_SPAN = (date(2000, 1, 1), date(2013, 12, 31))
 
 
 class SetupError(ValueError):
     """The settings cannot be acted on; the message says what was expected and what to set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a sensor saw. ``key`` is equal for equal findings, so that one cause asks once."""
-
-    fires: bool
-    detail: str
-    key: str
 
 
 def parse_mode(name: str) -> Mode:
@@ -218,8 +210,22 @@ def core_config(settings: Settings) -> CoreConfig:
         max_positions=risk.max_positions,
     )
     return CoreConfig(
-        strategy=settings.live.strategy, sizing=sizing, limits=limits, reconcile_interval_s=settings.live.reconcile_interval_s
+        strategy=settings.live.strategy,
+        sizing=sizing,
+        limits=limits,
+        reconcile_interval_s=settings.live.reconcile_interval_s,
+        # a simulated day moves in steps of hours: waiting for the rest of an entry would mean waiting for the next one
+        partial_entry_wait_s=0.0 if timeframe(settings).is_daily else 10.0,
     )
+
+
+def exchange_config(settings: Settings, start: pd.Timestamp, end: pd.Timestamp | None = None) -> ExchangeConfig:
+    """The exchange of backtests and simulations, from half an hour before the session that opens at ``start``."""
+    from alphatrade_pipelines.venue.config import ExchangeConfig
+
+    research = settings.research
+    last = end - timedelta(microseconds=1) if end is not None else None
+    return ExchangeConfig(start=start - PRE_OPEN, end=last, cash=research.cash, profile=research.profile, seed=research.seed)
 
 
 def as_markdown(frame: pd.DataFrame) -> str:

@@ -93,6 +93,9 @@ class ModelSettings(_Section):
     learning_rate: float = Field(0.03, gt=0)
     seed: int = 7
     threads: int = Field(2, ge=1)
+    max_age_days: int = Field(30, ge=1, description="staleness: days of usable data the champion may not know")
+    drift_window: int = Field(60, ge=10, description="sessions whose features are compared with the training distribution")
+    drift_share: float = Field(0.25, gt=0, le=1, description="share of drifted features that asks for a retrain")
 
 
 class ResearchSettings(_Section):

@@ -45,7 +45,7 @@ def latest_period() -> str:
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool="bar_store",
 )
-def raw_bars(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+def raw_bars(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """Raw OHLCV as traded, with split and dividend columns, as the configured source delivers it. Appended, never rewritten silently."""
     window = context.partition_time_window
     source, store = bootstrap.bar_source(settings), bootstrap.raw_store(settings)
@@ -66,7 +66,7 @@ def raw_bars_are_sound(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckRes
 
 
 @dg.asset(group_name="data", owners=OWNERS, kinds={"parquet", "pandas"}, code_version="1", deps=[raw_bars], pool="bar_store")
-def bars(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+def bars(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """Checked bars of the universe: sorted, on exchange sessions, enough history. Prices stay raw; readers adjust as of a date."""
     from alphatrade_pipelines.market import quality_report
 
@@ -101,10 +101,12 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closes(settings: Settings, frame: pd.DataFrame) -> "Callable[[Axes], None]":
+    from matplotlib import dates as mdates
+
     from alphatrade_pipelines.market import adjust
 
     adjusted = adjust(frame, as_of=frame.index.get_level_values("timestamp").max())
-    cut = bootstrap.training_cut(settings, frame)
+    cut = mdates.date2num(bootstrap.training_cut(settings, frame))
 
     def draw(axes: "Axes") -> None:
         for symbol, rows in adjusted.groupby(level="symbol", observed=True):

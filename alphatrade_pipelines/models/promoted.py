@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors
+from alphatrade_pipelines.models._mlflow import client, registry_errors, store
 from alphatrade_pipelines.models.bundle import MANIFEST, Bundle
 from alphatrade_pipelines.models.errors import NoPromotedModelError, ProfileTooWeakError, TamperedBundleError
 from alphatrade_pipelines.models.gate import PROFILES, Profile
@@ -57,7 +57,8 @@ def _cached(tracking_uri: str, version: VersionInfo, bundle_hash: str, cache: Pa
     cache.mkdir(parents=True, exist_ok=True)
     with registry_errors(f"downloading version {version.version}"), tempfile.TemporaryDirectory(dir=cache) as folder:
         uri = f"models:/{version.name}/{version.version}"
-        fetched = mlflow_module().artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
+        with store(tracking_uri) as mlflow:  # models:/ is resolved through the process-wide store
+            fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         found = Path(fetched) / "artifacts" / "bundle"
         Bundle.load(found)  # never put into the cache what does not verify
         if not target.exists():

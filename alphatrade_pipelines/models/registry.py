@@ -8,8 +8,9 @@ passed and the decision; the registered model carries the succession of champion
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors
+from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors, store
 from alphatrade_pipelines.models.candidate import log_run
 from alphatrade_pipelines.models.errors import GateFailedError, NoPromotedModelError, RegistryError
 from alphatrade_pipelines.models.gate import PROFILES, GateReport
@@ -92,7 +93,11 @@ class ModelRegistry:
                     name, description="Calibrated triple-barrier classifier; see the version's gate report."
                 )
             tags = {key: str(value) for key, value in self._client.get_run(run_id).data.tags.items() if not key.startswith("mlflow.")}
-            version = self._client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags, model_id=model_uri.split("/")[-1])
+            # MLflow resolves models:/ addresses through the process-wide store, whatever store the client has
+            with store(self.config.tracking_uri):
+                version = self._client.create_model_version(
+                    name, source=model_uri, run_id=run_id, tags=tags, model_id=model_uri.split("/")[-1]
+                )
             self._client.set_registered_model_alias(name, CHALLENGER, str(version.version))
         return self.version(str(version.version))
 
@@ -153,6 +158,11 @@ class ModelRegistry:
             numbers = sorted((int(version.version) for version in found), reverse=True)
             return [_info(self._client.get_model_version(self.config.model_name, str(number))) for number in numbers]
 
+    def metrics(self, version: VersionInfo) -> dict[str, float]:
+        """The metrics of the version's run."""
+        with registry_errors(f"reading the metrics of version {version.version}"):
+            return dict(self._client.get_run(version.run_id).data.metrics)
+
     def out_of_fold(self, version: VersionInfo) -> pd.DataFrame:
         """The out-of-fold predictions logged with a version, for comparing a challenger with the champion."""
         with registry_errors(f"reading the out-of-fold predictions of version {version.version}"), tempfile.TemporaryDirectory() as folder:
@@ -160,6 +170,15 @@ class ModelRegistry:
                 run_id=version.run_id, artifact_path="evaluation/oof.parquet", dst_path=folder, tracking_uri=self.config.tracking_uri
             )
             return pd.read_parquet(path)
+
+    def attach(self, version: VersionInfo, metrics: Mapping[str, float], files: Sequence[Path] = (), folder: str = "backtest") -> None:
+        """Add what was learned about a version after its training to its run: metrics (non-finite ones are left out) and files."""
+        with registry_errors(f"attaching results to version {version.version}"):
+            for name, value in metrics.items():
+                if math.isfinite(value):
+                    self._client.log_metric(version.run_id, name, float(value))
+            for path in files:
+                self._client.log_artifact(version.run_id, str(path), folder)
 
     def _crown(self, version: str, before: list[str]) -> None:
         name = self.config.model_name

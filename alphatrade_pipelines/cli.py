@@ -1,0 +1,192 @@
+"""The `alphatrade` command. Each command is a thin door; errors a person can act on end in one red line and exit code 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.panel import Panel
+
+from alphatrade_pipelines import __version__, logs
+from alphatrade_pipelines.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help="From bars to a protected trade.")
+journal_app = typer.Typer(no_args_is_help=True, help="Read the append-only journal of an account.")
+app.add_typer(journal_app, name="journal")
+console = Console()
+errors = Console(stderr=True)
+
+JournalPath = Annotated[Path | None, typer.Option("--journal", help="journal file; default: the newest one under home")]
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    for secret in (settings.alpaca.key_id, settings.alpaca.secret_key):
+        logs.hide(secret.get_secret_value() if secret else None)
+    logs.configure(settings.log.level, settings.log.as_json)
+    return settings
+
+
+@app.command()
+def demo(sessions: Annotated[int, typer.Option(help="market sessions to trade at the end; at least 60 of 120 unseen ones")] = 0) -> None:
+    """Everything in one go: data, features, model, promotion, backtest, a protected simulated paper session."""
+    from alphatrade_pipelines.demo import run_demo
+
+    run_demo(_settings(), console, sessions or None)
+
+
+@app.command()
+def ui() -> None:
+    """Start Dagster (webserver and daemon) and MLflow on loopback and print their addresses; Ctrl-C stops them."""
+    from alphatrade_pipelines import servers, trader
+
+    settings = _settings()
+    console.print("starting Dagster and MLflow, about half a minute …")
+    servers.run_until_stopped(
+        servers.ui_servers(settings),
+        settings,
+        lambda server: console.print(f"[bold green]{server.name:8}[/] {server.url}   (log: {server.log})"),
+    )
+    running = trader.running_session(settings)
+    if running:
+        errors.print(f"[yellow]a live session is still trading: {running}. `alphatrade stop` ends it cleanly.[/]")
+
+
+@app.command()
+def trade(
+    mode: Annotated[str, typer.Option(help="sim, paper or live; default: the mode in the settings")] = "",
+    sessions: Annotated[int, typer.Option(help="stop after this many market sessions; 0 = no limit")] = 0,
+    pace: Annotated[float, typer.Option(help="sim only: wall seconds per session")] = 0.0,
+    on_stop: Annotated[str, typer.Option(help="protect or flatten")] = "protect",
+    confirm_account: Annotated[str, typer.Option(help="live only: the account number arms real money")] = "",
+) -> None:
+    """Trade the promoted model without Dagster (same session, same journal, same lock)."""
+    import uuid
+
+    from alphatrade_pipelines import bootstrap, trader
+    from alphatrade_pipelines.live.status import StopSwitch
+    from alphatrade_pipelines.trading.domain import StopPolicy
+
+    settings, switch, policy = _settings(), StopSwitch(), StopPolicy(on_stop)
+    plan = trader.SessionPlan(
+        mode=bootstrap.parse_mode(mode or settings.mode),
+        run_id=f"cli-{uuid.uuid4().hex[:12]}",
+        sessions=sessions or None,
+        pace_s=pace,
+        on_stop=policy,
+        confirm_account=confirm_account,
+    )
+    with trader.stop_on_signals(switch, policy):
+        result = trader.run_session(settings, plan, switch, lambda status: console.print(trader.headline(status)))
+    console.print(f"{trader.headline(result.status)}\nended: {result.reason}")
+    if not result.clean:
+        _fail("open business", "\n".join(result.open_business))
+
+
+@app.command()
+def stop() -> None:
+    """Ask the running live session to stop; it leaves every position protected (or flat, as it was launched)."""
+    from alphatrade_pipelines import trader
+
+    console.print(trader.stop(_settings()))
+
+
+@app.command()
+def flatten() -> None:
+    """Close every position: by the running session, or directly at the broker when none runs."""
+    from alphatrade_pipelines import trader
+
+    console.print(trader.flatten(_settings(), who="cli"))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def venue(context: typer.Context) -> None:
+    """Start the local Alpaca-compatible exchange; `alphatrade venue --help` lists its options."""
+    from alphatrade_pipelines.venue.entry import main as venue_main
+
+    raise typer.Exit(venue_main(context.args))
+
+
+@app.command()
+def explain(client_order_id: str, journal: JournalPath = None) -> None:
+    """Why was this traded? fill -> order -> decision -> features -> model version -> MLflow run -> Dagster run -> data hash."""
+    from alphatrade_pipelines import research
+    from alphatrade_pipelines.reporting import explain as explaining
+
+    settings = _settings()
+    path = journal or research.journal_with(settings, client_order_id)
+    console.print(explaining.render(explaining.explain(research.read_events(path), client_order_id)))
+
+
+@journal_app.command("show")
+def journal_show(
+    journal: JournalPath = None,
+    last: Annotated[int, typer.Option(help="newest events to show; 0 = all")] = 50,
+    kind: Annotated[str, typer.Option(help="one event type, e.g. OrderIntended")] = "",
+    symbol: Annotated[str, typer.Option(help="one symbol")] = "",
+) -> None:
+    """List events of a journal, oldest first."""
+    from alphatrade_pipelines import research
+    from alphatrade_pipelines.journal import show_journal
+
+    path = journal or research.newest_journal(_settings())
+    for shown in show_journal(path, last=last or None, kind=kind or None, symbol=symbol or None):
+        console.print(f"[dim]{shown.seq:6}[/] {shown.at:%Y-%m-%d %H:%M:%S} [bold]{shown.kind}[/] ", end="")
+        console.print(repr(shown.event).partition("(")[2].rstrip(")"), markup=False, highlight=False, soft_wrap=True)
+
+
+@journal_app.command("verify")
+def journal_verify(journal: JournalPath = None) -> None:
+    """Check every row of a journal: numbers, contents, hash chain."""
+    from alphatrade_pipelines import research
+    from alphatrade_pipelines.journal import verify_journal
+
+    checked = verify_journal(journal or research.newest_journal(_settings()))
+    if not checked.sound:
+        _fail("journal damaged", f"{checked.path}: {checked.problem}")
+    console.print(f"[green]sound[/]: {checked.events} events, head {checked.head[:16]}, {checked.path}")
+
+
+@app.command()
+def settings() -> None:
+    """Print the settings in force, secrets masked."""
+    console.print_json(_settings().model_dump_json())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+def main() -> None:
+    """Entry point: known errors become one clear line; anything else keeps its traceback."""
+    os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
+    try:
+        app()
+    except ValidationError as error:
+        details = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        _fail("settings", details)
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        _fail(type(error).__name__, str(error))
+
+
+def _is_for_people(error: Exception) -> bool:
+    """Errors our own rooms raise on purpose carry their own advice; a traceback would only hide it."""
+    return type(error).__module__.startswith("alphatrade_pipelines") or isinstance(error, FileNotFoundError | ValueError)
+
+
+def _fail(title: str, details: Any) -> None:
+    errors.print(Panel(str(details), title=title, border_style="red", expand=False))
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,372 @@
+"""The retrain walk's steps with settings applied: train, register, judge, promote, and ask whether it is time to do so again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from alphatrade_pipelines import bootstrap
+from alphatrade_pipelines.settings import Settings, project_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from alphatrade_pipelines.backtest.result import BacktestResult
+    from alphatrade_pipelines.backtest.statistics import Performance
+    from alphatrade_pipelines.models.bundle import Bundle
+    from alphatrade_pipelines.models.gate import GateReport, GateThresholds, Profile
+    from alphatrade_pipelines.models.registry import ModelRegistry, VersionInfo
+    from alphatrade_pipelines.models.training import TrainingResult
+    from alphatrade_pipelines.models.trials import TrialLedger
+    from alphatrade_pipelines.trading.domain import ModelRef
+    from alphatrade_pipelines.trading.events import Event
+
+EXPERIMENT = "alphatrade"
+REQUIRED_PROFILE: dict[str, Profile] = {"sim": "paper", "paper": "paper", "live": "live"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a sensor saw. ``key`` is equal for equal findings, so that one cause asks once."""
+
+    fires: bool
+    detail: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the promotion gate said: a report per profile, the profile passed (empty = refused) and who is champion now."""
+
+    reports: tuple[GateReport, ...]
+    profile: str
+    version: str
+    champion: str
+
+
+def registry(settings: Settings) -> ModelRegistry:
+    """The model registry in MLflow."""
+    from alphatrade_pipelines.models.registry import ModelRegistry, RegistryConfig
+
+    settings.folders.create()
+    remote = settings.tracking_uri.startswith(("http://", "https://"))
+    root = None if remote else str(settings.folders.mlflow_artifacts)
+    return ModelRegistry(RegistryConfig(settings.tracking_uri, root, EXPERIMENT, settings.model.name))
+
+
+def trial_ledger(settings: Settings) -> TrialLedger:
+    """Every model ever tried, for deflating Sharpe ratios."""
+    from alphatrade_pipelines.models.trials import TrialLedger
+
+    return TrialLedger(settings.tracking_uri, EXPERIMENT)
+
+
+def train_candidate(settings: Settings, features: pd.DataFrame, labels: pd.DataFrame, state: str, progress: Any = None) -> TrainingResult:
+    """Train on the training bars; feature statistics are refitted inside each validation fold."""
+    from alphatrade_pipelines.features import FittedPipeline
+    from alphatrade_pipelines.market import adjust_forward
+    from alphatrade_pipelines.models.fold_features import refit_in_folds
+    from alphatrade_pipelines.models.training import train
+
+    train_bars = bootstrap.training_bars(settings, bootstrap.bar_store(settings).read())
+    own = features.loc[train_bars.index]
+    return train(
+        own,
+        labels,
+        FittedPipeline.from_json(state),
+        bootstrap.train_config(settings),
+        bars=adjust_forward(train_bars),
+        provenance=bootstrap.provenance(settings),
+        fold_features=refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own),
+        progress=progress,
+    )
+
+
+def register_candidate(settings: Settings, trained: TrainingResult, features: pd.DataFrame, dagster_run_id: str) -> VersionInfo:
+    """Log to MLflow, register, point ``challenger`` at it."""
+    from alphatrade_pipelines.models.registry import Lineage
+
+    return registry(settings).log_candidate(trained, features, Lineage(dagster_run_id))
+
+
+def gate_thresholds() -> GateThresholds:
+    """The gate's numbers: ``mlflow/gate.toml`` of the checkout where there is one, else the defaults."""
+    from alphatrade_pipelines.models.gate import GateThresholds
+
+    path = project_root() / "mlflow" / "gate.toml"
+    return GateThresholds.load(path) if path.exists() else GateThresholds()
+
+
+def decide_promotion(settings: Settings, version: str, metrics: dict[str, float]) -> Decision:
+    """Judge a version for both profiles and promote it by the strongest it passes; a refused version leaves the champion alone."""
+    from alphatrade_pipelines.models.gate import PROFILES, evaluate_gate
+
+    models = registry(settings)
+    reports = tuple(evaluate_gate(metrics, profile, gate_thresholds()) for profile in PROFILES)
+    passed = [report for report in reports if report.passed]
+    for report in reports:
+        models.record_report(version, report)
+    if passed:
+        models.promote(version, passed[-1])
+    champion = models.champion()
+    return Decision(reports, passed[-1].profile if passed else "", version, champion.version if champion else "")
+
+
+def evaluate_candidate(settings: Settings, metrics: Mapping[str, float], oof: pd.DataFrame, leak_free: bool) -> dict[str, float]:
+    """Everything the gate wants to know that training alone does not: the leak probe, and the champion on the same rows."""
+    from alphatrade_pipelines.models.evaluation import compare_predictions
+
+    models = registry(settings)
+    champion = models.champion()
+    compared = compare_predictions(oof, models.out_of_fold(champion)) if champion else {}
+    return {**metrics, "no_look_ahead": float(leak_free), **compared}
+
+
+def model_ref(info: VersionInfo) -> ModelRef:
+    """The lineage of a version, as orders carry it."""
+    from alphatrade_pipelines.trading.domain import ModelRef
+
+    tags = info.tags
+    run, data, commit, sealed = (tags.get(name, "") for name in ("dagster.run_id", "data_hash", "git_commit", "bundle_hash"))
+    return ModelRef(info.name, info.version, sealed, info.run_id, run, data, commit, info.profile)
+
+
+@dataclass(frozen=True)
+class BacktestReport:
+    """Two backtests of one candidate. ``facts`` are plain figures for the gate, the demo and MLflow; ``files`` the tearsheets."""
+
+    research: BacktestResult
+    unseen: BacktestResult | None
+    facts: dict[str, int | float | str]
+    files: tuple[Path, ...]
+    headlines: tuple[str, ...]
+
+
+def backtest_candidate(settings: Settings, version: str, bundle_folder: Path, features: pd.DataFrame, oof: pd.DataFrame) -> BacktestReport:
+    """Backtest the training span with out-of-fold probabilities and, where sessions were kept back, those with the model itself.
+
+    The Sharpe ratio of the first goes into the trial ledger and is deflated by the number of distinct models ever tried.
+    Tearsheets are written under ``reports`` and attached to the MLflow run.
+    """
+    from alphatrade_pipelines.backtest.report import write_tearsheet
+    from alphatrade_pipelines.backtest.statistics import returns_of, sharpe_ratio
+    from alphatrade_pipelines.models.bundle import Bundle
+
+    models, ledger = registry(settings), trial_ledger(settings)
+    info, bundle = models.version(version), Bundle.load(bundle_folder)
+    bars = bootstrap.bar_store(settings).read()
+    cut, last = bootstrap.training_cut(settings, bars), bars.index.get_level_values("timestamp").max()
+    seen = features[features.index.get_level_values("timestamp") < cut]
+    first = oof.index.get_level_values("timestamp").min()
+    named = {"research": _play(settings, info, bundle, seen, bars, (first, cut), oof)}
+    if last >= cut:
+        named["unseen"] = _play(settings, info, bundle, features.drop(seen.index), bars, (cut, last + timedelta(days=1)))
+    sharpe = sharpe_ratio(returns_of(named["research"].equity))
+    if math.isfinite(sharpe):
+        ledger.record_sharpe(info.run_id, sharpe)
+    trials = ledger.summary()
+    facts: dict[str, int | float | str] = {"profile": settings.research.profile, "trials": trials.count}
+    files, lines = [], []
+    for name, result in named.items():
+        figures = result.performance(trials.count, trials.sharpe_variance)
+        facts |= _figures(name, result, figures)
+        lines.append(_headline(name, figures, result))
+        title = f"{settings.model.name} version {version}, {'out of fold' if name == 'research' else 'unseen sessions'}"
+        files.append(write_tearsheet(result, settings.folders.reports / f"{settings.model.name}-v{version}-{name}.html", title, figures))
+    facts |= {"deflated_sharpe": facts["research_dsr"], "backtest_return": facts["research_return"]}
+    models.attach(info, {f"backtest_{name}": value for name, value in facts.items() if isinstance(value, float)}, files)
+    return BacktestReport(named["research"], named.get("unseen"), facts, tuple(files), tuple(lines))
+
+
+def _play(
+    settings: Settings,
+    info: VersionInfo,
+    bundle: Bundle,
+    features: pd.DataFrame,
+    bars: pd.DataFrame,
+    span: tuple[pd.Timestamp, pd.Timestamp],
+    predicted: pd.DataFrame | None = None,
+) -> BacktestResult:
+    """Trade the sessions that open in [start, end) of ``span`` with the configured fill profile, cash and seed."""
+    from alphatrade_pipelines.backtest.driver import run_backtest
+    from alphatrade_pipelines.market import SessionCalendar
+    from alphatrade_pipelines.models.signals import make_signals
+
+    calendar, (start, end) = SessionCalendar(), span
+    signals = make_signals(bundle, features, bars, calendar, info.version, predicted)
+    played = bars[bars.index.get_level_values("timestamp") < end]
+    exchange, core = bootstrap.exchange_config(settings, start, end), bootstrap.core_config(settings)
+    return run_backtest(played, signals, exchange, core, model_ref(info), bootstrap.timeframe(settings), calendar)
+
+
+def _figures(name: str, result: BacktestResult, performance: Performance) -> dict[str, int | float | str]:
+    return {
+        f"{name}_sessions": performance.observations,
+        f"{name}_return": performance.total_return,
+        f"{name}_sharpe": performance.sharpe,
+        f"{name}_dsr": performance.dsr,
+        f"{name}_max_drawdown": performance.max_drawdown,
+        f"{name}_pnl": float(result.summary.pnl),
+        f"{name}_orders": len(result.summary.orders),
+        f"{name}_fills": len(result.summary.fills),
+        f"{name}_trades": len(result.trades),
+        f"{name}_cost_bps": result.costs.bps_of_traded,
+        f"{name}_digest": result.digest,
+    }
+
+
+def _headline(name: str, performance: Performance, result: BacktestResult) -> str:
+    return (
+        f"{name}: {performance.observations} sessions, net return {performance.total_return:.2%}, Sharpe {performance.sharpe:.2f}, "
+        f"deflated {performance.dsr:.3f} over {performance.trials} trials, {len(result.trades)} trades, {result.profile} fills"
+    )
+
+
+def rollback_champion(settings: Settings, reason: str) -> str:
+    """Make the previous champion champion again; returns its version. Raises ``NoPromotedModelError`` without one."""
+    return registry(settings).rollback(reason).version
+
+
+_NO_CHAMPION = Finding(False, "no champion yet: the first retrain is a person's decision", "none")
+
+
+def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
+    from alphatrade_pipelines.models.errors import NoPromotedModelError
+    from alphatrade_pipelines.models.promoted import load_promoted
+
+    try:
+        bundle, _ = load_promoted(settings.tracking_uri, settings.model.name, "paper", settings.folders.bundles)
+    except NoPromotedModelError:
+        return None
+    version = registry(settings).champion()
+    return None if version is None else (version, bundle)
+
+
+def nothing_new_to_learn(settings: Settings) -> str:
+    """Why a retrain would repeat itself, or an empty string. Only a source that cannot grow (sample, synthetic, files) can be exhausted."""
+    if settings.market.source == "alpaca":
+        return ""
+    facts = _champion(settings)
+    store = bootstrap.bar_store(settings)
+    if facts is None or not store.exists or facts[1].manifest["data_hash"] != store.data_hash():
+        return ""
+    return f"champion {facts[0].version} was trained on exactly these bars and source {settings.market.source} does not grow"
+
+
+def staleness_finding(settings: Settings) -> Finding:
+    """Is the champion older than the data allow, or do its resolved live predictions score worse than the base rate?
+
+    Age is counted in market time: from the newest outcome the champion knows to the newest bar a model may be trained on, so a
+    simulation of the past is not stale merely because its data are old.
+    """
+    from alphatrade_pipelines.models.staleness import age_staleness, score_staleness
+
+    facts = _champion(settings)
+    if facts is None:
+        return _NO_CHAMPION
+    version, bundle = facts
+    bars = bootstrap.bar_store(settings).read()
+    newest = bootstrap.training_bars(settings, bars).index.get_level_values("timestamp").max()
+    limit = timedelta(days=settings.model.max_age_days)
+    age = age_staleness(datetime.fromisoformat(bundle.manifest["known_through"]), newest.to_pydatetime(), limit)
+    name = f"champion {version.version}"
+    if age.stale:
+        detail = f"{name} knows nothing of the last {age.age.days} days (limit {limit.days})"
+        return Finding(True, detail, f"{version.version}:age:{newest.date()}")
+    resolved = resolved_predictions(settings, version.version, bars)
+    if resolved.empty:
+        return Finding(False, f"{name} is {age.age.days} days old; no live prediction of it is resolved yet", version.version)
+    score = score_staleness(resolved, registry(settings).metrics(version)["base_rate"])
+    detail = (
+        f"{name}: evidence {score.evidence:.2f} of {1 / score.false_alarm_rate:.0f} against it in {score.resolved} resolved predictions"
+    )
+    return Finding(score.stale, detail, f"{version.version}:score:{resolved['t1'].max().date()}")
+
+
+def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -> pd.DataFrame:
+    """Live predictions of a version, from the journals of the mode in force, with the outcomes the bars now know.
+
+    Index (symbol, bar start), columns t1, label, probability: what ``models.staleness.score_staleness`` wants. Empty before any session.
+    """
+    import pandas as pd
+
+    from alphatrade_pipelines.market import SessionCalendar, adjust_forward
+    from alphatrade_pipelines.models.labels import triple_barrier
+    from alphatrade_pipelines.trading.events import SignalReceived
+
+    rows = {}
+    for path in journal_files(settings):
+        for event in read_events(path):
+            if isinstance(event, SignalReceived) and event.signal.model_version == version:
+                signal = event.signal
+                rows[signal.symbol, pd.Timestamp(signal.decision_time)] = (signal.probability, signal.volatility)
+    stamps = pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
+    known = SessionCalendar().known_at(stamps, bootstrap.timeframe(settings))
+    asked = pd.MultiIndex.from_arrays([bars.index.get_level_values("symbol"), known])
+    seen = pd.DataFrame([rows.get(key, (float("nan"),) * 2) for key in asked], index=bars.index, columns=["probability", "volatility"])
+    if seen["probability"].isna().all():
+        return pd.DataFrame({"t1": [], "label": [], "probability": []})
+    outcome = triple_barrier(adjust_forward(bars), seen["volatility"], bootstrap.train_config(settings).barrier)
+    return outcome[["t1", "label"]].join(seen["probability"])
+
+
+def journal_files(settings: Settings) -> list[Path]:
+    """Journals of the mode in force, newest first."""
+    found = settings.folders.journals.glob(f"{settings.mode}-*/journal.sqlite")
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def newest_journal(settings: Settings) -> Path:
+    """The journal written last in the mode in force. Raises ``SetupError`` before any session."""
+    found = journal_files(settings)
+    if not found:
+        raise bootstrap.SetupError(f"no journal of mode {settings.mode} under {settings.folders.journals}: run a session first")
+    return found[0]
+
+
+def journal_with(settings: Settings, client_order_id: str) -> Path:
+    """The newest journal, of any mode, that mentions an order id; the newest one of all when none does (its error then names near ids)."""
+    found = sorted(settings.folders.journals.glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        if any(client_order_id in repr(event) for event in read_events(path)):
+            return path
+    return newest_journal(settings)
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a journal, oldest first."""
+    from alphatrade_pipelines.journal import JournalReader
+
+    with JournalReader(path) as reader:
+        return [event for _, event in reader.events()]
+
+
+def drift_finding(settings: Settings) -> Finding:
+    """Have the last ``model.drift_window`` sessions' features moved away from what the champion was trained on?"""
+    from alphatrade_pipelines.models.drift import feature_drift
+
+    facts = _champion(settings)
+    if facts is None:
+        return _NO_CHAMPION
+    version, bundle = facts
+    bars = bootstrap.bar_store(settings).read()
+    stamps = bars.index.get_level_values("timestamp")
+    recent = stamps >= stamps.unique().sort_values()[-settings.model.drift_window :].min()
+    features = bundle.feature_pipeline().transform(bars)[recent].dropna(how="all")
+    report = feature_drift(bundle.json("drift_reference.json"), features)
+    moved = report.drifted
+    share = len(moved) / len(report.table)
+    detail = (
+        f"champion {version.version}: {len(moved)} of {len(report.table)} features drifted{': ' + ', '.join(moved[:8]) if moved else ''}"
+    )
+    if share < settings.model.drift_share:
+        return Finding(False, detail, version.version)
+    spent = nothing_new_to_learn(settings)
+    if spent:
+        return Finding(False, f"{detail}; but a retrain cannot help: {spent}", version.version)
+    return Finding(True, detail, f"{version.version}:drift:{stamps.max().date()}")
