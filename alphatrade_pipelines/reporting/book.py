@@ -71,13 +71,15 @@ class Fill:
 
 @dataclass
 class OrderBook:
-    """Everything orders did, by client order id; ``executions`` in the order they were first heard of."""
+    """Everything orders did, by client order id; ``executions`` in the order they were first heard of, ``streamed`` the ids of
+    those the stream told."""
 
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     reports: dict[str, BrokerOrder] = field(default_factory=dict)
     executions: dict[str, Execution] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     models: dict[str, ModelRef] = field(default_factory=dict)
+    streamed: set[str] = field(default_factory=set)
     started: list[SessionStarted] = field(default_factory=list)
     _root: dict[str, str] = field(default_factory=dict)
     _marks: dict[str, Decimal] = field(default_factory=dict)
@@ -113,6 +115,8 @@ class OrderBook:
             case OrderUpdated():
                 self._report(event.order)
                 self._execute(event.execution)
+                if event.execution is not None:
+                    self.streamed.add(event.execution.execution_id)
             case BrokerSeen():
                 for order in event.orders:
                     self._report(order)
