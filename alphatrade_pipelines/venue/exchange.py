@@ -250,6 +250,7 @@ class Exchange:
         if closing:
             rules.check_quantity_available(request, position, live)
         else:
+            rules.check_one_direction(request, live)
             self._check_funds(request, price)
 
     def _check_funds(self, request: VenueOrderRequest, price: Decimal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from alphatrade_pipelines.venue.errors import VenueError, insufficient_quantity, invalid, malformed, wash_trade
+from alphatrade_pipelines.venue.errors import VenueError, forbidden, insufficient_quantity, invalid, malformed, wash_trade
 from alphatrade_pipelines.venue.orders import ZERO, BookOrder, VenueOrderRequest
 
 TYPES = ("market", "limit", "stop", "stop_limit")
@@ -140,6 +140,14 @@ def check_wash_trade(request: VenueOrderRequest, live: Iterable[BookOrder]) -> N
         buy, sell = (request.limit_price, order.limit_price) if request.side == "buy" else (order.limit_price, request.limit_price)
         if buy >= sell:
             raise wash_trade(order.id, "opposite side limit order exists")
+
+
+def check_one_direction(request: VenueOrderRequest, live: Iterable[BookOrder]) -> None:
+    """Two opening orders of one symbol may not point in opposite directions."""
+    for order in live:
+        if order.symbol == request.symbol and order.opening and order.side != request.side:
+            mine, other = ("long buy", "short sell") if request.side == "buy" else ("short sell", "long buy")
+            raise forbidden(f"cannot open a {mine} while a {other} order is open")
 
 
 def held_for_orders(symbol: str, position: Decimal, live: Iterable[BookOrder]) -> tuple[Decimal, list[str]]:

@@ -636,7 +636,7 @@ class TestTime:
 
     def test_by_the_clock_time_flows_and_orders_fill(self) -> None:
         ex = exchange(daily_bars({"AAA": [FLAT] * 4}))
-        with running(ex, mode="accelerated", speed=23_400.0, closed_seconds=0.1) as venue:
+        with running(ex, mode="accelerated", speed=46_800.0, closed_seconds=0.1) as venue:
             wait_for(lambda: venue.trading.get_clock().is_open)
             first = venue.trading.get_clock().timestamp
             wait_for(lambda: venue.trading.get_clock().timestamp > first)
@@ -651,6 +651,14 @@ class TestTime:
         venue = Venue(exchange(daily_bars({"AAA": [FLAT] * 3})), idle_exit_seconds=0.2)
         wait_for(lambda: venue.server.closed.is_set())
         venue.stop()
+
+    def test_shutdown_by_the_admin(self) -> None:
+        venue = Venue(exchange(daily_bars({"AAA": [FLAT] * 3})))
+        assert venue.admin("POST", "shutdown") == {"closing": True}
+        wait_for(lambda: venue.server.closed.is_set())
+        venue.stop()
+        with pytest.raises(requests.exceptions.ConnectionError):
+            venue.raw("GET", "/v2/clock")
 
     def test_a_taken_port_is_an_error(self, venue: Venue) -> None:
         async def second() -> None:
