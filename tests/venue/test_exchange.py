@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
-from world import PLAIN, D, bracket, buy, daily_bars, events, exchange, intraday_bars, play, sell, trades, until
+from venue_world import PLAIN, D, bracket, buy, daily_bars, events, exchange, intraday_bars, play, sell, trades, until
 
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, Exchange, ExchangeConfig, OrderQuery
 from alphatrade_pipelines.venue.profiles import US_FEES

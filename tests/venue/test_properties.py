@@ -12,7 +12,7 @@ import pandas as pd
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from world import D, exchange, random_bars
+from venue_world import D, exchange, random_bars
 
 from alphatrade_pipelines.venue import BASE, OPTIMISTIC, PESSIMISTIC, Exchange, TradeUpdate, VenueError, VenueOrderRequest
 from alphatrade_pipelines.venue.orders import TERMINAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from world import PLAIN, D, bracket, buy, daily_bars, exchange, play, sell, until
+from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, play, sell, until
 
 from alphatrade_pipelines.venue import Exchange, Fidelity, FillProfile, VenueError, VenueOrderRequest, profile_named
 from alphatrade_pipelines.venue.account import Account, execution_fee

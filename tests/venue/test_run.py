@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import requests
-from world import PLAIN, D, bracket, daily_bars, play, random_bars
+from venue_world import PLAIN, D, bracket, daily_bars, play, random_bars
 
 from alphatrade_pipelines.market import BarDataError, BarStore, SampleSource, Timeframe
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, Exchange, ExchangeConfig

@@ -44,7 +44,7 @@ from alpaca.trading.requests import (
     TakeProfitRequest,
 )
 from alpaca.trading.stream import TradingStream
-from world import PLAIN, D, daily_bars, exchange, intraday_bars, random_bars
+from venue_world import PLAIN, D, daily_bars, exchange, intraday_bars, random_bars
 
 from alphatrade_pipelines.market import SessionCalendar
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
