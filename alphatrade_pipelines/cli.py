@@ -33,11 +33,11 @@ def _settings() -> Settings:
 
 
 @app.command()
-def demo(sessions: Annotated[int, typer.Option(help="market sessions to trade at the end; at least 60 of 120 unseen ones")] = 0) -> None:
+def demo() -> None:
     """Everything in one go: data, features, model, promotion, backtest, a protected simulated paper session."""
     from alphatrade_pipelines.demo import run_demo
 
-    run_demo(_settings(), console, sessions or None)
+    run_demo(_settings(), console)
 
 
 @app.command()

@@ -340,6 +340,19 @@ def ask_session(settings: Settings, request: str, who: str) -> str:
     return f"asked the running session ({holder}) to {request.replace('_', ' ')}"
 
 
+def discard_simulation(settings: Settings) -> None:
+    """End a simulated exchange that an earlier, stopped session left running, so that the next one starts afresh.
+
+    Raises ``SecondSessionError`` while a session trades on it.
+    """
+    from alphatrade_pipelines.live.sim import attach
+
+    with SessionLock(_lock_path(settings, "sim"), "fresh simulation"):
+        venue = attach(settings.folders.journals)
+        if venue is not None:
+            venue.shut_down()
+
+
 def flatten(settings: Settings, who: str) -> str:
     """Close every position: by the running session, which owns the orders, or directly at the broker when none runs."""
     if running_session(settings):
