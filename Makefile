@@ -60,11 +60,11 @@ $(BIN)/python:
 $(VENV)/.demo: pyproject.toml requirements.lock | $(BIN)/python
 	@if [ -e $(VENV)/.dev ]; then $(MAKE) --no-print-directory $(VENV)/.dev; else \
 		echo "installing locked packages (a few minutes, once)"; \
-		$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-deps -e .; fi
+		$(INSTALL) --no-deps --require-hashes -r requirements.lock && $(INSTALL) --no-deps -e .; fi
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
 	@echo "installing locked packages for development (a few minutes, once)"
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.demo
