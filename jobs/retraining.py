@@ -6,7 +6,7 @@ import dagster as dg
 
 from alphatrade_pipelines import research
 from alphatrade_pipelines.settings import Settings
-from assets.data import PERIODS, latest_period
+from assets.data import latest_period
 
 NEW_YORK = "America/New_York"
 
@@ -15,7 +15,6 @@ ingest = dg.define_asset_job(
     selection=dg.AssetSelection.assets("raw_bars", "bars"),
     description="Fetch one period (or back-fill a range in a single run), check it, publish the bars",
     executor_def=dg.in_process_executor,
-    partitions_def=PERIODS,
 )
 
 retrain = dg.define_asset_job(
@@ -23,7 +22,6 @@ retrain = dg.define_asset_job(
     selection=dg.AssetSelection.groups("data", "features", "models", "research", "registry"),
     description="The whole walk: newest bars, checks, features, labels, candidate, evaluation, backtest, promotion gate",
     executor_def=dg.in_process_executor,
-    partitions_def=PERIODS,
 )
 
 

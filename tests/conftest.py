@@ -46,3 +46,13 @@ def chromium() -> str:
         lacking("no Chromium on PATH")
     assert path is not None
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the retrain walk ran once over the sample: bars, features, a promoted model. Copy it before changing it."""
+    from tests.tools.homes import run_job
+
+    home = tmp_path_factory.mktemp("trained") / "home"
+    run_job(home, "retrain")
+    return home
