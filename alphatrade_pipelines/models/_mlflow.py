@@ -20,6 +20,7 @@ def mlflow_module() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.models", "mlflow.pyfunc", "mlflow.utils"):
@@ -40,16 +41,20 @@ def client(tracking_uri: str) -> MlflowClient:
 
 @contextmanager
 def store(tracking_uri: str) -> Iterator[Any]:
-    """MLflow's fluent API bound to ``tracking_uri`` and put back afterwards; its errors become RegistryError."""
+    """MLflow's fluent API bound to ``tracking_uri``, and put back afterwards."""
     mlflow = mlflow_module()
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    # MLflow mirrors both settings in the environment; there, unlike in its getters, "never set" can be told from a default
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     try:
         yield mlflow
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
+        mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"])
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
     logit P(y = 1 | s) = c + a ln s - b ln(1 - s),   a >= 0, b >= 0
 
-The log likelihood is concave, so its maximum under the two sign constraints is the best feasible one among the four fits in which a, b,
-both or neither are held at zero. Outcomes are softened as in Platt (1999), (wins + 1) / (wins + 2) for a win, which keeps the fit finite
-when the scores separate the classes.
+Four fits are made: a, b, both or neither held at zero. Those that keep the signs are averaged by their Akaike weights (Burnham and
+Anderson 2002); the logit is linear in a, b, c, so the average is a beta map again. A slope has to earn its place: scores that mean
+nothing end near the base rate instead of telling a story about noise, and with evidence the full fit takes all the weight. Outcomes are
+softened as in Platt (1999), (wins + 1) / (wins + 2) for a win, which keeps the fits finite when the scores separate the classes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from alphatrade_pipelines.models.metrics import check_predictions
 
 FloatArray = npt.NDArray[np.float64]
 _EDGE = 1e-9
+_CANDIDATES = ([0, 1, 2], [0, 2], [1, 2], [2])  # free parameters of each fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class BetaCalibrator:
 
     @classmethod
     def fit(cls, scores: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> BetaCalibrator:
-        """Maximum (weighted) likelihood fit on predictions the model did not train on.
+        """Maximum likelihood fit on predictions the model did not train on.
 
+        ``weights`` must add up to the number of INDEPENDENT outcomes (all ones without overlap): that is what a slope is judged by.
         Raises ModelDataError for fewer than 20 rows, one class only, NaN, or scores outside [0, 1].
         """
         scores, y = np.asarray(scores, np.float64), np.asarray(y, np.float64)
@@ -45,11 +48,12 @@ class BetaCalibrator:
             raise ModelDataError("at least 20 outcomes of both classes to calibrate on", f"{len(y)} outcomes, {int(y.sum())} of them 1")
         if w.shape != y.shape or not (w > 0).all():
             raise ModelDataError("one positive weight for each outcome", "missing, zero or negative weights")
-        soft = _softened(y, w)
+        soft = softened(y, w)
         design = _design(scores)
-        fits = [_newton(design, soft, w, columns) for columns in ([0, 1, 2], [0, 2], [1, 2], [2])]
-        feasible = [(value, theta) for value, theta in fits if theta[0] >= 0 and theta[1] >= 0]
-        theta = min(feasible, key=lambda fit: fit[0])[1]
+        fits = [_newton(design, soft, w, columns) for columns in _CANDIDATES]
+        feasible = [(loss + len(columns), theta) for (loss, theta), columns in zip(fits, _CANDIDATES, strict=True) if min(theta[:2]) >= 0]
+        criterion = np.array([value for value, _ in feasible])  # half of Akaike's: loss + number of parameters
+        theta = np.average([theta for _, theta in feasible], axis=0, weights=np.exp(criterion.min() - criterion))
         return cls(float(theta[0]), float(theta[1]), float(theta[2]), float(scores.min()), float(scores.max()))
 
     def predict(self, scores: FloatArray) -> FloatArray:
@@ -68,13 +72,18 @@ def _design(scores: FloatArray) -> FloatArray:
     return np.column_stack([np.log(s), -np.log1p(-s), np.ones(len(s))])
 
 
-def _softened(y: FloatArray, w: FloatArray) -> FloatArray:
+def softened(y: FloatArray, w: FloatArray) -> FloatArray:
+    """Platt's targets: (wins + 1) / (wins + 2) for a win, 1 / (losses + 2) for a loss, in weights."""
     wins, losses = float(w[y > 0.5].sum()), float(w[y < 0.5].sum())
     return np.where(y > 0.5, (wins + 1.0) / (wins + 2.0), 1.0 / (losses + 2.0))
 
 
 def _newton(design: FloatArray, y: FloatArray, w: FloatArray, columns: list[int]) -> tuple[float, FloatArray]:
     """Minimise the weighted log loss over some columns; the others stay at zero. Returns (loss, all three parameters)."""
+    if columns == [2]:  # the base rate, exactly
+        p = float(np.average(y, weights=w))
+        theta = np.array([0.0, 0.0, np.log(p / (1.0 - p))])
+        return _loss(design, y, w, theta), theta
     X = design[:, columns]
     centre, scale = X.mean(axis=0), X.std(axis=0)
     constant = scale < 1e-12

@@ -84,7 +84,8 @@ def compare_predictions(candidate: pd.DataFrame, champion: pd.DataFrame) -> dict
     differs because the barriers do.
     """
     # a data frame join keeps the pairing honest: same symbol, same decision time, same outcome
-    both = candidate[["fold", "t1", "label", "probability"]].join(champion[["label", "probability"]], how="inner", rsuffix="_champion")
+    theirs = champion[["label", "probability"]].add_suffix("_champion")
+    both = candidate[["fold", "t1", "label", "probability"]].join(theirs, how="inner")
     same = both["label"] == both["label_champion"]
     if both.empty or same.mean() < 0.99:
         return {"champion_rows": 0.0}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphatrade_pipelines.models.bundle import interval
-from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.calibration import BetaCalibrator, softened
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
 from alphatrade_pipelines.models.metrics import log_losses
@@ -32,7 +32,7 @@ class FoldConfig:
     """``embargo`` in decision times; ``inner`` folds choose the number of trees and calibrate within a training block."""
 
     outer: int = 5
-    inner: int = 3
+    inner: int = 5
     embargo: int = 10
 
 
@@ -76,8 +76,9 @@ def out_of_fold(
 ) -> tuple[pd.DataFrame, list[int]]:
     """Predict every row by a model that never saw it, nor any row whose label overlaps it in time.
 
-    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, base_rate: the training rows' weighted share of
-    wins) and the number of trees chosen in each fold. Raises ModelDataError naming the fold when its training rows cannot be used.
+    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, base_rate: what a calibrator without any score would
+    say, the training rows' softened share of wins) and the number of trees chosen in each fold. Raises ModelDataError naming the fold
+    when its training rows cannot be used.
     """
     pieces, trees = [], []
     for k, (train, test) in enumerate(PurgedKFold(folds.outer, folds.embargo, rows.t1).split(rows.X)):
@@ -101,7 +102,7 @@ def _one_fold(train: Rows, test: Rows, learner: LearnerConfig, folds: FoldConfig
     calibrator, bounds = BetaCalibrator.fit(inner_scores, y, w), VennAbers.fit(inner_scores, y, w)
     score = scores(fit_trees(X, y, w, chosen, learner), test.arrays[0])
     predicted = interval(calibrator, bounds, score, test.X.index)
-    return predicted.assign(score=score, base_rate=float(np.average(y, weights=w))), chosen
+    return predicted.assign(score=score, base_rate=round(float(np.average(softened(y, w), weights=w)), 9)), chosen
 
 
 def _refitted(fold_features: FoldFeatures, rows: Rows, train: npt.NDArray[np.int64]) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from typing import Any, Literal
 from alphatrade_pipelines.models.errors import ModelDataError
 
 Profile = Literal["paper", "live"]
+# a log loss difference below this (nats) is arithmetic, not knowledge
+_ROUNDING = 1e-7
 PROFILES: tuple[Profile, ...] = ("paper", "live")
 
 
@@ -119,13 +121,13 @@ def evaluate_gate(metrics: Mapping[str, float], profile: Profile, thresholds: Ga
         _at_least("no_look_ahead", metrics.get("no_look_ahead"), 1.0),
         _at_least("reproducible", metrics.get("reproducible"), 1.0),
         _at_least("n_effective", metrics.get("n_effective"), t.min_effective_rows),
-        _at_least("log_loss_gain_z", gain_z, t.worse_than_base_z),
+        _at_least("log_loss_gain", metrics.get("log_loss_gain"), _tolerated_loss(metrics, t)),
         _at_most("ece", metrics.get("ece"), max(t.max_ece, metrics.get("ece_noise_95", math.nan))),
         _at_most("auc", metrics.get("auc"), t.max_auc),
     ]
     if profile == "live":
         criteria += [
-            _at_least("log_loss_gain_z_live", gain_z, t.better_than_base_z),
+            _at_least("log_loss_gain_z", gain_z, t.better_than_base_z),
             _at_least("deflated_sharpe", metrics.get("deflated_sharpe"), t.min_deflated_sharpe),
             _at_most("pbo", metrics.get("pbo"), t.max_pbo),
             _at_least("backtest_return", metrics.get("backtest_return"), 0.0),
@@ -136,13 +138,20 @@ def evaluate_gate(metrics: Mapping[str, float], profile: Profile, thresholds: Ga
     return GateReport(profile, tuple(criteria))
 
 
+def _tolerated_loss(metrics: Mapping[str, float], t: GateThresholds) -> float:
+    """The least gain over the base rate that noise explains: its standard error, and what estimating a calibration's three parameters
+    costs out of sample, 3 / (2 n) nats (Wilks 1938); without the second a model that honestly knows nothing would be refused."""
+    error, size = metrics.get("log_loss_gain_error", math.nan), metrics.get("n_effective", math.nan)
+    return t.worse_than_base_z * error - 1.5 / size if size > 0 else math.nan
+
+
 def _z(metrics: Mapping[str, float], name: str) -> float | None:
     value, error = metrics.get(name), metrics.get(f"{name}_error")
     if value is None or error is None:
         return None
-    if error == 0.0:
-        return 0.0 if value == 0.0 else math.copysign(math.inf, value)
-    return value / error
+    if abs(value) < _ROUNDING:
+        return 0.0
+    return value / error if error > 0.0 else math.copysign(math.inf, value)
 
 
 def _at_least(name: str, value: float | None, threshold: float) -> Criterion:

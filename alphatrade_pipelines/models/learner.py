@@ -19,13 +19,15 @@ FloatArray = npt.NDArray[np.float64]
 class LearnerConfig:
     """CatBoost's knobs. Shallow trees, few of them and strong shrinkage: on market data the danger is noise, not lack of capacity.
 
-    ``iterations`` is the most trees ever grown, ``stage`` the step in which early stopping looks for the best number.
+    ``l2_share`` shrinks leaf values in units of all rows: a leaf that holds this share of them is halved, however many rows there are, so
+    the models of the folds and the final model are shrunk alike and one calibration fits them all. ``iterations`` is the most trees ever
+    grown, ``stage`` the step in which early stopping looks for the best number.
     """
 
     iterations: int = 200
     depth: int = 3
     learning_rate: float = 0.03
-    l2: float = 50.0
+    l2_share: float = 0.005
     row_share: float = 0.6
     column_share: float = 0.6
     stage: int = 10
@@ -59,7 +61,7 @@ def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int
         iterations=iterations,
         depth=config.depth,
         learning_rate=config.learning_rate,
-        l2_leaf_reg=config.l2,
+        l2_leaf_reg=config.l2_share * len(y),
         loss_function="Logloss",
         boosting_type="Plain",
         bootstrap_type="Bernoulli",

@@ -55,10 +55,9 @@ def _cached(tracking_uri: str, version: VersionInfo, bundle_hash: str, cache: Pa
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with registry_errors(f"downloading version {version.version}"), tempfile.TemporaryDirectory(dir=cache) as folder:
-        uri = f"models:/{version.name}/{version.version}"
-        with store(tracking_uri) as mlflow:  # models:/ is resolved through the process-wide store
-            fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+    doing = f"downloading version {version.version}"
+    with registry_errors(doing), tempfile.TemporaryDirectory(dir=cache) as folder, store(tracking_uri) as mlflow:
+        fetched = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{version.name}/{version.version}", dst_path=folder)
         found = Path(fetched) / "artifacts" / "bundle"
         Bundle.load(found)  # never put into the cache what does not verify
         if not target.exists():

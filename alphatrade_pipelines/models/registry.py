@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from alphatrade_pipelines.models._mlflow import client, mlflow_module, registry_errors, store
+from alphatrade_pipelines.models._mlflow import client, registry_errors, store
 from alphatrade_pipelines.models.candidate import log_run
 from alphatrade_pipelines.models.errors import GateFailedError, NoPromotedModelError, RegistryError
 from alphatrade_pipelines.models.gate import PROFILES, GateReport
@@ -165,10 +165,9 @@ class ModelRegistry:
 
     def out_of_fold(self, version: VersionInfo) -> pd.DataFrame:
         """The out-of-fold predictions logged with a version, for comparing a challenger with the champion."""
-        with registry_errors(f"reading the out-of-fold predictions of version {version.version}"), tempfile.TemporaryDirectory() as folder:
-            path = mlflow_module().artifacts.download_artifacts(
-                run_id=version.run_id, artifact_path="evaluation/oof.parquet", dst_path=folder, tracking_uri=self.config.tracking_uri
-            )
+        doing = f"reading the out-of-fold predictions of version {version.version}"
+        with registry_errors(doing), tempfile.TemporaryDirectory() as folder, store(self.config.tracking_uri) as mlflow:
+            path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="evaluation/oof.parquet", dst_path=folder)
             return pd.read_parquet(path)
 
     def attach(self, version: VersionInfo, metrics: Mapping[str, float], files: Sequence[Path] = (), folder: str = "backtest") -> None:

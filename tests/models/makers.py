@@ -53,5 +53,5 @@ def planted(symbols: list[str], n: int, edge: float, seed: int = 0, horizon: int
     won = rng.random(len(index)) < truth
     times = index.get_level_values("timestamp")
     ret = np.where(won, 0.03, -0.02) * rng.uniform(0.8, 1.2, len(index))
-    labels = pd.DataFrame({"t1": times + horizon * pd.offsets.BDay(), "label": won.astype(int), "ret": ret}, index=index)
+    labels = pd.DataFrame({"t1": times + horizon * pd.offsets.BDay(), "label": won.astype(int), "ret": ret, "risk": 0.02}, index=index)
     return features, labels, truth

@@ -27,21 +27,32 @@ def distorted(n: int, seed: int = 0, slope: float = 2.0, shift: float = 0.3, spr
     return 1 / (1 + np.exp(-z)), y
 
 
-def test_beta_equals_sklearn_logistic_on_both_logs() -> None:
-    """Each softened outcome is two weighted rows for sklearn's unpenalised logistic regression."""
+@pytest.mark.parametrize(("n", "power"), [(3000, 1.4), (150, 0.2)])
+def test_beta_equals_akaike_average_of_sklearn_fits(n: int, power: float) -> None:
+    """Each softened outcome is two weighted rows for sklearn's unpenalised logistic regression on ln s and -ln(1 - s)."""
     rng = np.random.default_rng(1)
-    s = rng.beta(2, 3, 3000)
-    y = (rng.random(3000) < s**1.4 / (s**1.4 + (1 - s) ** 0.8)).astype(float)
-    w = rng.uniform(0.2, 1.0, 3000)
+    s = rng.beta(2, 3, n)
+    y = (rng.random(n) < s**power / (s**power + (1 - s) ** (0.6 * power))).astype(float)
+    w = rng.uniform(0.2, 1.0, n)
     wins, losses = w[y == 1].sum(), w[y == 0].sum()
     soft = np.where(y == 1, (wins + 1) / (wins + 2), 1 / (losses + 2))
     X = np.column_stack([np.log(s), -np.log1p(-s)])
-    other = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000)
-    other.fit(np.vstack([X, X]), np.r_[np.ones(3000), np.zeros(3000)], sample_weight=np.r_[w * soft, w * (1 - soft)])
+    twice, outcomes, weights = np.vstack([X, X]), np.r_[np.ones(n), np.zeros(n)], np.r_[w * soft, w * (1 - soft)]
+    fits = []
+    for used in ([0, 1], [0], [1], []):
+        theta = np.zeros(3)
+        if used:
+            other = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(twice[:, used], outcomes, sample_weight=weights)
+            theta[used], theta[2] = other.coef_[0], other.intercept_[0]
+        else:
+            theta[2] = np.log(weights[:n].sum() / weights[n:].sum())
+        loss = log_loss(outcomes, 1 / (1 + np.exp(-(twice @ theta[:2] + theta[2]))), sample_weight=weights, normalize=False)
+        if (theta[:2] >= 0).all():
+            fits.append((2 * loss + 2 * (len(used) + 1), theta))
+    akaike = np.array([value for value, _ in fits])
+    expected = np.average([theta for _, theta in fits], axis=0, weights=np.exp(-(akaike - akaike.min()) / 2))
     ours = BetaCalibrator.fit(s, y, w)
-    assert ours.a > 0
-    assert ours.b > 0
-    np.testing.assert_allclose([ours.a, ours.b, ours.c], [*other.coef_[0], other.intercept_[0]], atol=2e-4)
+    np.testing.assert_allclose([ours.a, ours.b, ours.c], expected, atol=5e-4)
 
 
 def test_beta_contains_identity_and_undoes_distortion() -> None:
@@ -51,6 +62,15 @@ def test_beta_contains_identity_and_undoes_distortion() -> None:
     s, y = distorted(200_000, slope=2.0, shift=0.3, spread=1.0)
     p = BetaCalibrator.fit(s, y).predict(s)
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-(np.log(s / (1 - s)) - 0.3) / 2)), atol=0.02)
+
+
+def test_beta_on_meaningless_scores_stays_near_the_base_rate() -> None:
+    rng = np.random.default_rng(0)
+    spreads = []
+    for _ in range(60):
+        s, y = rng.beta(20, 20, 500), (rng.random(500) < 0.5).astype(float)
+        spreads.append(BetaCalibrator.fit(s, y).predict(s).std())
+    assert np.mean(spreads) < 0.5 * np.sqrt(0.25 / 500)  # what an unrestrained slope would show by chance
 
 
 def test_beta_never_inverts_a_score_that_points_the_wrong_way() -> None:

@@ -124,7 +124,7 @@ def test_scale_free() -> None:
 
 
 def test_volatility_is_bounded() -> None:
-    config = BarrierConfig(min_volatility=0.01, max_volatility=0.1)
+    config = BarrierConfig(target_multiple=2.0, min_volatility=0.01, max_volatility=0.1)
     stop, target = barrier_prices(np.array([100.0, 100.0]), np.array([1e-9, 5.0]), config)
     np.testing.assert_allclose(stop, [98.0, 80.0])
     np.testing.assert_allclose(target, [102.0, 120.0])
