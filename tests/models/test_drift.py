@@ -34,11 +34,11 @@ def test_shift_and_scale_are_found_and_the_rest_is_left_alone() -> None:
 def test_false_alarms_and_the_null_of_psi() -> None:
     reference = drift_reference(independent(5000, 10, 0))
     alarms, above = 0, []
-    for seed in range(1, 61):
+    for seed in range(1, 41):
         report = feature_drift(reference, independent(300, 10, seed))
         alarms += bool(report.drifted)
         above += (report.table["psi"] > report.table["psi_threshold"]).tolist()
-    assert alarms <= 6
+    assert alarms <= 4
     assert np.mean(above) == pytest.approx(0.05, abs=0.03)
 
 
@@ -105,10 +105,10 @@ def resolved(truth: np.ndarray, claimed: np.ndarray, seed: int, life: int = 1) -
 def test_a_right_model_is_called_stale_at_most_at_the_stated_rate() -> None:
     rng = np.random.default_rng(0)
     alarms = 0
-    for seed in range(400):
+    for seed in range(250):
         p = rng.uniform(0.35, 0.65, 100)
         alarms += score_staleness(resolved(p, p, seed), 0.5, false_alarm_rate=0.05).stale
-    assert alarms <= 0.05 * 400
+    assert alarms <= 0.05 * 250
 
 
 def test_a_wrong_model_is_found() -> None:
