@@ -15,7 +15,7 @@ from alphatrade_pipelines.features import FeaturePipeline, FittedPipeline
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.trading.domain import ModelRef
 
-NAMES = ["return_1", "momentum_5", "vol_ewma", "price_z_21"]
+NAMES = ["return_1", "vol_ewma", "gap"]
 MODEL = ModelRef("rulebook", "7", "bundle-hash", "mlflow-run-1", "dagster-run-1", "data-hash-1", "commit-1", "paper")
 
 
@@ -25,12 +25,12 @@ class RuleBundle:
     def __init__(self, fitted: FittedPipeline) -> None:
         self._fitted = fitted
         self.feature_names = list(fitted.feature_names)
-        self.manifest = {"timeframe": "1Day", "feature_hash": fitted.content_hash}
+        self.manifest = {"timeframe": str(fitted.pipeline.timeframe), "feature_hash": fitted.content_hash}
         self.payoff = PayoffEstimate(1.5, 0.05, 1.5, 0.05, 1.0, 0.03, 0.001, 0.001, 400, 400, 300.0, 2.0, 2.5, 5, 5.0, 1e-4, 0.2)
 
     @classmethod
-    def fit(cls, bars: pd.DataFrame) -> RuleBundle:
-        return cls(FeaturePipeline.default("1Day").select(NAMES).fit(bars))
+    def fit(cls, bars: pd.DataFrame, timeframe: str = "1Day") -> RuleBundle:
+        return cls(FeaturePipeline.default(timeframe).select(NAMES).fit(bars))
 
     def feature_pipeline(self) -> FittedPipeline:
         return self._fitted

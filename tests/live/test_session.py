@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from alphatrade_pipelines.reporting.book import OrderBook
 from alphatrade_pipelines.reporting.protection import measure_protection
 from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
 from alphatrade_pipelines.trading.events import CorporateActionApplied, ModelSwapped, OperatorAsked, SessionEnded
-from tests.live.world import CORE, journal_of, money, play, venue, world
+from tests.live.world import CORE, intraday_world, journal_of, money, play, venue, world
 
 
 async def test_paper_equals_backtest_to_the_cent(tmp_path: Path) -> None:
@@ -45,6 +46,21 @@ async def test_paper_equals_backtest_to_the_cent(tmp_path: Path) -> None:
     beat = read_heartbeat(tmp_path / "heartbeat.json")
     assert beat is not None
     assert beat.run_id == "run-1"
+
+
+async def test_paper_equals_backtest_within_the_day(tmp_path: Path) -> None:
+    """Half-hour bars: decisions while the market is open, exits by time inside the session."""
+    small = intraday_world()
+    expected = small.backtest()
+    async with venue(small) as (server, url, admin):
+        result = await play(small.setup(url, tmp_path), admin, small.sessions)
+        assert server.exchange.digest() == expected.digest
+        assert server.exchange.ledger.duplicate_intents == []
+        # what the market does between two looks differs by nothing: the same naked seconds, if any, in both
+        assert sum(server.exchange.ledger.unprotected_seconds.values()) == expected.venue_seconds_unprotected
+    assert len(expected.fills) > 20
+    assert {fill.execution.at.time() for fill in expected.fills} - {time(14, 30)}
+    assert result.clean
 
 
 @pytest.mark.parametrize("kind", ["mute_trade_updates", "duplicate_trade_updates", "cut_streams"])

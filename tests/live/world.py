@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from alphatrade_pipelines.live.launch import Setup, open_session
 from alphatrade_pipelines.live.lockstep import Lockstep, VenueAdmin
 from alphatrade_pipelines.live.session import SessionConfig
 from alphatrade_pipelines.live.status import SessionResult, StopSwitch
-from alphatrade_pipelines.market import SampleSource, SessionCalendar, Timeframe
+from alphatrade_pipelines.market import SampleSource, SessionCalendar, SyntheticConfig, SyntheticSource, Timeframe
 from alphatrade_pipelines.models.signals import make_signals
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import Event
@@ -43,6 +43,7 @@ class World:
     bundle: RuleBundle
     start: datetime
     end: datetime
+    timeframe: Timeframe = DAY
 
     @property
     def history(self) -> pd.DataFrame:
@@ -61,7 +62,7 @@ class World:
         """The same days without the wire."""
         features = self.bundle.feature_pipeline().transform(self.bars)
         signals = make_signals(as_bundle(self.bundle), features, self.bars, CALENDAR, MODEL.version)
-        return run_backtest(self.bars, signals, self.exchange, CORE, MODEL, DAY, CALENDAR)
+        return run_backtest(self.bars, signals, self.exchange, CORE, MODEL, self.timeframe, CALENDAR)
 
     def setup(self, url: str, folder: Path, **changes: Any) -> Setup:
         session = SessionConfig("sim", "run-1", CORE, status_least_s=0.05, heartbeat=folder / "heartbeat.json", heartbeat_every_s=0.1)
@@ -73,7 +74,7 @@ class World:
             bundle=as_bundle(self.bundle),
             model=MODEL,
             history=self.history,
-            timeframe=DAY,
+            timeframe=self.timeframe,
         )
         return replace(setup, **changes)
 
@@ -87,10 +88,21 @@ def world(first: str = "2012-11-01", last: str = "2012-11-21") -> World:
     return World(bars, RuleBundle.fit(fitted_on), start, end)
 
 
+@cache
+def intraday_world() -> World:
+    """Half-hour bars of an invented market, the last three sessions played."""
+    timeframe = Timeframe.parse("30Min")
+    config = SyntheticConfig(seed=5, symbols=("AAA", "BBB", "CCC"), start=date(2024, 1, 2), end=date(2024, 3, 1), timeframe=timeframe)
+    bars = SyntheticSource(config).fetch()
+    start = CALENDAR.previous_close(pd.Timestamp("2024-02-28 12:00", tz="UTC"))
+    bundle = RuleBundle.fit(bars[bars.index.get_level_values("timestamp") < pd.Timestamp(start)], "30Min")
+    return World(bars, bundle, start, pd.Timestamp("2024-03-01 23:00", tz="UTC").to_pydatetime(), timeframe)
+
+
 @asynccontextmanager
 async def venue(of: World) -> AsyncIterator[tuple[VenueServer, str, VenueAdmin]]:
     """The real server, stepped, in this loop."""
-    server = VenueServer(Exchange(BarTape(of.bars, DAY, CALENDAR), of.exchange), ServerConfig())
+    server = VenueServer(Exchange(BarTape(of.bars, of.timeframe, CALENDAR), of.exchange), ServerConfig())
     url = await server.start()
     admin = VenueAdmin(url, server.admin_token)
     try:
