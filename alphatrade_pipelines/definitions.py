@@ -40,6 +40,6 @@ defs = dg.Definitions(
     jobs=[ingest, retrain, live_execution, flatten_all, reset_breakers, rollback_model],
     schedules=[nightly_retrain, market_open],
     sensors=[model_staleness, feature_drift, live_watchdog],
-    resources={"settings": _settings, "io_manager": HouseIOManager(root=str(_settings.folders.assets))},
+    resources={"settings": _settings, "io_manager": HouseIOManager(_settings.folders.assets)},
     executor=dg.in_process_executor,
 )

@@ -11,16 +11,18 @@ import dagster as dg
 import pandas as pd
 
 
-class HouseIOManager(dg.ConfigurableIOManager):
+class HouseIOManager(dg.IOManager):
     """One file per asset under ``root``: ``name.parquet`` for a DataFrame, ``name.json`` for a dict; the older form is removed.
 
     Values are written to a temporary file and moved into place, so a reader sees the old value or the new one, never half.
+    Where they lie is a setting of the house, not of a run: a launchpad must not offer to change it, or remember where it was.
     """
 
-    root: str
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        folder = Path(self.root)
+        folder = self.root
         folder.mkdir(parents=True, exist_ok=True)
         name = "_".join(context.asset_key.path)
         if isinstance(obj, pd.DataFrame):
@@ -45,7 +47,7 @@ class HouseIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         name = "_".join(context.asset_key.path)
-        table, facts = Path(self.root) / f"{name}.parquet", Path(self.root) / f"{name}.json"
+        table, facts = self.root / f"{name}.parquet", self.root / f"{name}.json"
         if table.exists():
             return pd.read_parquet(table)
         if facts.exists():

@@ -23,7 +23,7 @@ def settings_of(home: Path, **overrides: Any) -> Settings:
 
 def repository(settings: Settings) -> dg.RepositoryDefinition:
     """The very definitions of the house with these settings as their resource."""
-    resources = {"settings": settings, "io_manager": HouseIOManager(root=str(settings.folders.assets))}
+    resources = {"settings": settings, "io_manager": HouseIOManager(settings.folders.assets)}
     house = dg.Definitions(
         assets=defs.assets,
         asset_checks=defs.asset_checks,
