@@ -23,6 +23,7 @@ from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Sink, 
 from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.sim import RunningVenue, VenueSpec, sessions_to_play
 from alphatrade_pipelines.live.status import Observer, SessionResult, StopSwitch
+from alphatrade_pipelines.market.gate import GateConfig
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.market.sources.alpaca import AlpacaConfig, AlpacaSource
 from alphatrade_pipelines.market.timeframe import Timeframe
@@ -40,7 +41,7 @@ class Setup:
     """Everything a session is made of.
 
     ``folder`` holds what belongs to the account (``session.lock``, ``journal.sqlite``, ``control/``); ``history`` is every bar the
-    features are to be warmed with, the first to the last; ``feed`` is Alpaca's data feed.
+    features are to be warmed with, the first to the last; ``feed`` is Alpaca's data feed; ``gate`` replaces the limits of the bar gate.
     """
 
     session: SessionConfig
@@ -54,6 +55,7 @@ class Setup:
     provider: ModelProvider | None = None
     observers: tuple[Observer, ...] = ()
     feed: str = "iex"
+    gate: GateConfig | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
         gateway = AlpacaGateway(GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials), *_unfinished(journal))
         columns = tuple(name for name in setup.history.columns if name in (*COLUMNS, "vwap", "trade_count"))
         builder = BarBuilder(setup.timeframe, setup.symbols, calendar, columns=columns)
-        gate = gate_for(setup.timeframe, setup.history, calendar)
+        gate = gate_for(setup.timeframe, setup.history, calendar, setup.gate)
         tools = Instruments(gateway, journal, brain, builder, calendar, gate, setup.provider)
         control = ControlInbox(setup.folder / "control")
         session = LiveSession(setup.session, tools, Surroundings(_streams(setup), _catch_up(setup, columns), control, setup.observers))

@@ -72,9 +72,9 @@ class TalliedLog:
         return self._inner.events(from_seq)
 
 
-def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalendar) -> BarGate:
+def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalendar, config: GateConfig | None = None) -> BarGate:
     """The gate of a time frame, seeded with history. A day may gap by an earnings surprise: daily bars may move 60 %, others 20 %."""
-    gate = BarGate(timeframe, GateConfig(max_jump=0.60) if timeframe.is_daily else GateConfig(), calendar)
+    gate = BarGate(timeframe, config or (GateConfig(max_jump=0.60) if timeframe.is_daily else GateConfig()), calendar)
     gate.seed(history)
     return gate
 
@@ -228,23 +228,34 @@ class Shell:
     async def decide(self) -> None:
         """Work off every timestamp that is complete, oldest first; between bars, go on with a better model if there is one."""
         for bars in self.tools.builder.complete(self.now):
-            sound = self._sound(bars)
-            if not sound.empty:
+            sound, late = self._judge(bars)
+            if sound.empty:
+                continue
+            if late:
+                log.warning("late bars taken in, not decided on", start=str(sound.index[0][1]), now=self.now.isoformat())
+                self.tools.brain.take(sound)
+            else:
                 await self.decide_on(sound)
-                await self._swap_model()
+            await self._swap_model()
 
-    def _sound(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """The rows the gate lets pass; the others are quarantined there, and said aloud."""
-        passed = []
+    def _judge(self, bars: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+        """The rows the gate lets pass (the others are quarantined there, and said aloud), and whether they come too late to act on.
+
+        Lateness is no fault of the numbers: a late bar belongs into the features, or every one after it would differ from training.
+        """
         symbols, starts = bars.index.get_level_values("symbol"), pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
+        gate = self.tools.gate
+        known: datetime = self.tools.calendar.known_at(starts[:1], gate.timeframe)[0].to_pydatetime(warn=False)
+        late = self.now > known + timedelta(seconds=gate.config.max_delay_seconds)
+        passed = []
         for symbol, start, row in zip(symbols, starts, bars[list(COLUMNS)].to_dict("records"), strict=True):
             bar = LiveBar(str(symbol), start.to_pydatetime(warn=False), **{str(name): float(value) for name, value in row.items()})
-            verdict = self.tools.gate.check(bar, self.now)
+            verdict = gate.check(bar, known if late else self.now)
             passed.append(verdict.accepted)
             if not verdict.accepted:
                 faults = [str(fault) for fault in verdict.faults]
                 log.error("bar quarantined", symbol=symbol, start=str(start), faults=faults, detail=verdict.detail)
-        return bars[passed]
+        return bars[passed], late
 
     async def decide_on(self, bars: pd.DataFrame) -> None:
         """Prices, account, signals: in this order, as in the backtest."""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import time
+from datetime import datetime, time
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from alphatrade_pipelines.live.bars import BarBuilder
 from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import ArmingError
 from alphatrade_pipelines.live.health import read_heartbeat
+from alphatrade_pipelines.live.launch import open_session
 from alphatrade_pipelines.live.lock import SecondSessionError
+from alphatrade_pipelines.live.lockstep import Lockstep
+from alphatrade_pipelines.live.session import WallClock
 from alphatrade_pipelines.live.status import SessionStatus, StopSwitch
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
+from alphatrade_pipelines.market import GateConfig
 from alphatrade_pipelines.reporting.book import OrderBook
 from alphatrade_pipelines.reporting.protection import measure_protection
 from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
 from alphatrade_pipelines.trading.events import CorporateActionApplied, ModelSwapped, OperatorAsked, SessionEnded
+from alphatrade_pipelines.venue.server import ServerConfig
 from tests.live.world import CORE, intraday_world, journal_of, money, play, venue, world
 
 
@@ -177,3 +184,43 @@ async def test_live_mode_refuses_an_unarmed_account(tmp_path: Path, monkeypatch:
         with pytest.raises(ArmingError, match="nothing was typed"):
             await play(armed, admin, 1)
         assert server.exchange.orders(status="all") == []
+
+
+async def test_late_bars_feed_the_features_but_decide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every day's bars are handed over a day late."""
+    small = world("2012-11-01", "2012-11-06")
+    prompt, waiting = BarBuilder.complete, list[list[pd.DataFrame]]()
+
+    def tardy(builder: BarBuilder, now: datetime) -> list[pd.DataFrame]:
+        waiting.append(prompt(builder, now))
+        return waiting.pop(0) if len(waiting) > 1 else []
+
+    monkeypatch.setattr(BarBuilder, "complete", tardy)
+    async with venue(small) as (_, url, admin):
+        with open_session(small.setup(url, tmp_path)) as session:
+            result = await session.run(Lockstep(admin, small.sessions))
+            taken = len(session.tools.brain.bars) - len(small.history)
+    assert taken == (small.sessions - 1) * 5
+    assert (result.status.signals, result.status.orders, result.status.bars_quarantined) == (0, 0, 0)
+
+
+async def test_by_the_clock_the_session_trades_and_keeps_its_books(tmp_path: Path) -> None:
+    """The pace of paper and live trading: nobody waits for the session. A session passes in eight seconds."""
+    small, switch = intraday_world(), StopSwitch()
+    async with venue(small, ServerConfig(mode="accelerated", speed=3000.0, closed_seconds=0.5)) as (server, url, _):
+        setup = small.setup(url, tmp_path, gate=GateConfig(max_delay_seconds=1800.0))
+        slow = replace(setup, session=replace(setup.session, core=replace(CORE, reconcile_interval_s=900.0)))
+        with open_session(slow) as session:
+            running = asyncio.create_task(session.run(WallClock(tick_s=0.01), switch))
+            while server.exchange.next_step_at is not None and len(server.exchange.fills()) < 6 and not running.done():
+                await asyncio.sleep(0.01)
+            switch.request(StopPolicy.FLATTEN, "seen enough")
+            result = await running
+        assert result.reason == "seen enough"
+        assert result.status.signals > 0
+        assert len(server.exchange.fills()) >= 6
+        assert server.exchange.ledger.duplicate_intents == []
+        assert dict(result.status.positions) == {p.symbol: p.qty for p in server.exchange.positions()}
+        assert result.status.fills == len(server.exchange.fills())
+    assert result.clean
+    assert result.status.positions == ()

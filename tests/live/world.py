@@ -100,9 +100,9 @@ def intraday_world() -> World:
 
 
 @asynccontextmanager
-async def venue(of: World) -> AsyncIterator[tuple[VenueServer, str, VenueAdmin]]:
-    """The real server, stepped, in this loop."""
-    server = VenueServer(Exchange(BarTape(of.bars, of.timeframe, CALENDAR), of.exchange), ServerConfig())
+async def venue(of: World, config: ServerConfig | None = None) -> AsyncIterator[tuple[VenueServer, str, VenueAdmin]]:
+    """The real server in this loop; stepped unless ``config`` says otherwise."""
+    server = VenueServer(Exchange(BarTape(of.bars, of.timeframe, CALENDAR), of.exchange), config)
     url = await server.start()
     admin = VenueAdmin(url, server.admin_token)
     try:
