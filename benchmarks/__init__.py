@@ -1,0 +1,1 @@
+"""Speed, measured side by side in one run: `make bench`. Figures are medians; compare ratios, not machines."""

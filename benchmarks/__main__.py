@@ -1,0 +1,113 @@
+"""Run every benchmark and print one table: `make bench`, or `python -m benchmarks backtest journal` for some."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+REPEATS = 5
+Row = tuple[str, float, str]
+
+
+def timed(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median seconds of ``repeats`` runs after one that warms caches and compilers."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        began = perf_counter()
+        run()
+        seconds.append(perf_counter() - began)
+    return median(seconds)
+
+
+def sample_bars() -> pd.DataFrame:
+    """The embedded real bars."""
+    from alphatrade_pipelines.market import SampleSource
+
+    return SampleSource().fetch()
+
+
+def features() -> list[Row]:
+    """The default daily catalogue: batch, and the live stream on the last 60 sessions."""
+    from alphatrade_pipelines.features import FeaturePipeline
+
+    bars = sample_bars()
+    fitted = FeaturePipeline.default("1Day").fit(bars)
+    stamps = bars.index.get_level_values("timestamp")
+    later = stamps.unique().sort_values()[-60:]
+    frames = [bars[stamps == stamp] for stamp in later]
+
+    def stream() -> None:
+        running = fitted.stream(bars[stamps < later[0]])
+        for frame in frames:
+            running.update(frame)
+
+    warm = timed(lambda: fitted.stream(bars[stamps < later[0]]))
+    return [
+        ("features, batch", len(bars) / timed(lambda: fitted.transform(bars)), "rows/s"),
+        ("features, stream, all symbols of one time stamp", (timed(stream) - warm) / len(frames) * 1e3, "ms"),
+    ]
+
+
+def backtest() -> list[Row]:
+    """The whole decision path over ten years of the sample: signals at random, so that no model is needed."""
+    import numpy as np
+
+    from alphatrade_pipelines.backtest.driver import run_backtest
+    from alphatrade_pipelines.market import SessionCalendar, Timeframe
+    from alphatrade_pipelines.trading.config import CoreConfig
+    from benchmarks.made_up import MODEL, random_signals
+
+    bars, calendar, frame = sample_bars(), SessionCalendar(), Timeframe.parse("1Day")
+    start = pd.Timestamp("2003-01-02 14:00", tz="UTC")
+    signals = random_signals(bars, calendar, np.random.default_rng(7))
+    played = bars.index.get_level_values("timestamp") >= start
+    from alphatrade_pipelines.venue.config import ExchangeConfig
+
+    def run() -> object:
+        return run_backtest(bars, signals, ExchangeConfig(start=start, seed=7), CoreConfig(partial_entry_wait_s=0), MODEL, frame, calendar)
+
+    return [("backtest through core, journal in memory and exchange", int(played.sum()) / timed(run, 3), "bars/s")]
+
+
+def journal() -> list[Row]:
+    """Durable appends, one at a time and in groups of 50."""
+    from datetime import UTC, datetime
+    from decimal import Decimal
+
+    from alphatrade_pipelines.journal import SqliteJournal
+    from alphatrade_pipelines.trading.events import PriceSeen
+
+    event = PriceSeen(datetime(2024, 1, 2, 21, tzinfo=UTC), "AAPL", Decimal("185.64"))
+    with tempfile.TemporaryDirectory() as folder, SqliteJournal(Path(folder) / "journal.sqlite") as log:
+        single = timed(lambda: [log.append(event) for _ in range(50)])
+        group = timed(lambda: log.append_many([event] * 50))
+    return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
+
+
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "backtest": backtest, "journal": journal}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise SystemExit(f"unknown benchmark {', '.join(unknown)}: expected some of {', '.join(BENCHMARKS)}")
+    table = Table("what", "median", "unit")
+    for name in names:
+        for what, value, unit in BENCHMARKS[name]():
+            table.add_row(what, f"{value:,.1f}" if value < 1000 else f"{value:,.0f}", unit)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
