@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 # a run that has not beaten yet may still be importing; after this it is called dead
 STARTUP_GRACE_S = 300.0
+# the heartbeat ends with the session, but its run goes on to write the reports; after this it is called stuck
+WRAP_UP_S = 300.0
 LOOK_FOR_NEW_CHAMPION_S = 30.0
 
 
@@ -296,6 +298,8 @@ def dead_session_finding(settings: Settings, run_id: str, started_at: float | No
         return research.Finding(age > STARTUP_GRACE_S, f"no heartbeat {age:.0f} s after the start", run_id)
     age = beat.age_s(now)
     limit = settings.live.heartbeat_timeout_s
+    if _exists(beat.pid) and not _holds_lock(settings, beat):
+        limit = max(limit, WRAP_UP_S)
     return research.Finding(age > limit, f"last heartbeat {age:.0f} s ago (limit {limit:.0f} s), process {beat.pid}", run_id)
 
 
@@ -305,9 +309,23 @@ def end_stuck_process(settings: Settings, run_id: str) -> bool:
     Positions stay protected at the broker. Returns whether a process was ended.
     """
     beat = _heartbeat_of(settings, run_id)
-    if beat is None or f"process {beat.pid}," not in f"{running_session(settings, beat.mode)},":
+    if beat is None or not _holds_lock(settings, beat):
         return False
     os.kill(beat.pid, signal.SIGKILL)
+    return True
+
+
+def _holds_lock(settings: Settings, beat: Heartbeat) -> bool:
+    return f"process {beat.pid}," in running_session(settings, beat.mode)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's process got the number
     return True
 
 
