@@ -42,6 +42,7 @@ def live_session(context: dg.AssetExecutionContext, config: LiveConfig, settings
     switch = StopSwitch()
 
     def observe(status: SessionStatus) -> None:
+        context.log.info(trader.headline(status))  # the run page shows a line at a glance, the observation has the figures
         context.log_event(dg.AssetObservation("live_session", metadata=trader.describe(status), description=trader.headline(status)))
 
     plan = trader.SessionPlan(
