@@ -71,10 +71,26 @@ def run_session(settings: Settings, plan: SessionPlan, switch: StopSwitch, obser
     with SessionLock(_lock_path(settings, plan.mode), plan.run_id):
         required = research.REQUIRED_PROFILE[plan.mode]
         bundle, model = load_promoted(settings.tracking_uri, settings.model.name, required, folders.bundles)
+        check_real_data(plan.mode, settings.market.source, str(bundle.manifest["data_source"]), bool(bundle.manifest["synthetic"]))
         log.info("trading", mode=plan.mode, model=model.name, version=model.version, run_id=plan.run_id)
-        if plan.mode == "sim":
-            return asyncio.run(_simulate(settings, plan, bundle, model, switch, observe))
-        return asyncio.run(_trade(settings, plan, bundle, model, switch, observe))
+        session = _simulate if plan.mode == "sim" else _trade
+        return asyncio.run(session(settings, plan, bundle, model, switch, observe))
+
+
+def check_real_data(mode: str, source: str, trained_on: str, synthetic: bool) -> None:
+    """A broker's account is never traded on the embedded sample or an invented market: neither as history nor as training data.
+
+    Raises ``SetupError``.
+    """
+    if mode == "sim":
+        return
+    for what, name in (("market.source is", source), ("the champion was trained on", trained_on)):
+        if name in ("sample", "synthetic"):
+            raise bootstrap.SetupError(
+                f"mode {mode} needs real, current data, but {what} {name!r}: use alpaca or files, ingest and retrain"
+            )
+    if synthetic:
+        raise bootstrap.SetupError(f"mode {mode} refuses the champion: it was trained on synthetic data")
 
 
 async def _simulate(

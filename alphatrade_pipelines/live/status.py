@@ -123,7 +123,7 @@ class StopSwitch:
     """Ask a session to end, from a signal handler or any thread. The first request counts; one before the session listens is kept."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt the very thread that holds it
         self._asked: StopSession | None = None
         self._listener: Callable[[StopSession], None] | None = None
 
