@@ -16,6 +16,7 @@ from alphatrade_pipelines.venue.account import Account
 from alphatrade_pipelines.venue.ids import event_ulid, stable_uuid
 from alphatrade_pipelines.venue.orders import ZERO, BookOrder, Fill, TradeUpdate
 from alphatrade_pipelines.venue.profiles import FillProfile
+from alphatrade_pipelines.venue.rules import held_for_orders
 
 _STOPS = ("stop", "stop_limit")
 
@@ -240,8 +241,9 @@ class Book:
 
     def _after_fill(self, order: BookOrder) -> None:
         if order.role == "entry" and order.status == "filled":
+            free = self._free_to_close(order)
             for leg in order.legs:
-                self._activate(leg)
+                self._activate(leg, free)
         elif order.role == "take_profit":
             for sibling in order.members:
                 if sibling.role == "stop_loss" and sibling.is_live:
@@ -255,7 +257,18 @@ class Book:
         stop.updated_at = self.now
         self.emit("restated", stop)
 
-    def _activate(self, leg: BookOrder) -> None:
+    def _free_to_close(self, entry: BookOrder) -> Decimal:
+        """Shares of the position that no other closing order holds: part of it may be on its way out while the entry was still filling."""
+        position = self.account.quantity(entry.symbol)
+        if entry.sign * position <= 0:
+            return ZERO
+        return abs(position) - held_for_orders(entry.symbol, position, self.working.get(entry.symbol, ()))[0]
+
+    def _activate(self, leg: BookOrder, free: Decimal) -> None:
+        if free <= 0:
+            self.close(leg, "canceled")
+            return
+        leg.qty = min(leg.qty, free)
         leg.active = True
         leg.updated_at = self.now
         has_sibling = len(leg.root.legs) > 1
