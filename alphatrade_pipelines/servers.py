@@ -68,6 +68,8 @@ def quiet_environment() -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
+        # nothing of ours runs inside the MLflow server; its job runners would be six idle processes
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
@@ -83,6 +85,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
     os.environ.update(quiet_environment())
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["ALPHATRADE_HOME"] = str(settings.home)
+    # whatever asks MLflow for its default store must find ours, not make a new one in the working directory
+    os.environ["MLFLOW_TRACKING_URI"] = settings.tracking_uri
     return folder
 
 
