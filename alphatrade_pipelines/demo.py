@@ -54,17 +54,26 @@ def run_demo(settings: Settings, console: Console) -> None:
         f"[bold]AlphaTrade[/]: {market.source} data, {', '.join(market.symbols)}, {market.timeframe} bars; state in {settings.home}"
     )
     with _quiet(settings), _progress(console) as progress:
-        start = progress.add_task("starting Dagster", total=1)
-        import dagster as dg
+        _run_jobs(settings, progress)
+    _print_outcome(settings, console, time.monotonic() - began)
 
-        from alphatrade_pipelines.definitions import defs
 
-        repository = defs.get_repository_def()
+def _run_jobs(settings: Settings, progress: Progress) -> None:
+    start = progress.add_task("starting Dagster", total=1)
+    import dagster as dg
+
+    from alphatrade_pipelines.definitions import defs
+
+    repository = defs.get_repository_def()
+    try:
         with dg.DagsterInstance.get() as instance:
             progress.update(start, completed=1)
             _run_retrain(repository, instance, progress)
             _run_live(settings, repository, instance, progress)
-    _print_outcome(settings, console, time.monotonic() - began)
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as stopped:
+        raise DemoError(
+            "stopped before the end; a simulated session leaves its positions protected, `make demo` starts afresh"
+        ) from stopped
 
 
 def _run_retrain(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, progress: Progress) -> None:
