@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import structlog
 
+from alphatrade_pipelines.live import wire
 from alphatrade_pipelines.live.gateway import AlpacaGateway
 from alphatrade_pipelines.trading.domain import BrokerOrder, OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import BrokerSeen, Outcome
@@ -48,7 +49,8 @@ def flatten_directly(gateway: AlpacaGateway, patience_s: float = 60.0, sleep: Ca
     while True:
         seen, is_open = _look(gateway), gateway.clock().is_open
         positions = tuple((position.symbol, position.qty) for position in seen.positions if position.qty)
-        alive = [order for order in seen.orders if order.is_live]
+        # the legs that protect a position hang below its filled entry
+        alive = [order for order in wire.flatten(seen.orders) if order.is_live]
         ours = {order.symbol for order in alive if order.client_order_id in closing.values()}
         if not positions and not alive:
             return Flattened((), False)
