@@ -50,9 +50,8 @@ def run_demo(settings: Settings, console: Console) -> None:
     began = time.monotonic()
     servers.prepare_dagster_home(settings)
     market = settings.market
-    console.print(
-        f"[bold]AlphaTrade[/]: {market.source} data, {', '.join(market.symbols)}, {market.timeframe} bars; state in {settings.home}"
-    )
+    label = f"{market.source} data, {', '.join(market.symbols)}, {market.timeframe} bars; state in {settings.home}"
+    console.print(f"[bold]AlphaTrade[/]: {label}", highlight=False)
     with _quiet(settings), _progress(console) as progress:
         _run_jobs(settings, progress)
     _print_outcome(settings, console, time.monotonic() - began)
@@ -158,10 +157,12 @@ def _print_outcome(settings: Settings, console: Console, seconds: float) -> None
     for name, text in outcome_rows(settings):
         table.add_row(name, text)
     console.print(table)
-    console.print(f"took {seconds:.0f} s. Next: [bold]make ui[/] (Dagster and MLflow; launch live_execution from the browser)")
+    console.print(
+        f"took {seconds:.0f} s. Next: [bold]make ui[/] (Dagster and MLflow; launch live_execution from the browser)", highlight=False
+    )
     order = _last_order(settings)
     if order:
-        console.print(f"      and  [bold].venv/bin/alphatrade explain {order}[/]")
+        console.print(f"      and  [bold].venv/bin/alphatrade explain {order}[/]", highlight=False)
 
 
 def outcome_rows(settings: Settings) -> list[tuple[str, str]]:
@@ -200,9 +201,10 @@ def outcome_rows(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _backtest_line(facts: dict[str, Any], name: str) -> str:
+    trials = f"{facts['trials']} trial{'' if facts['trials'] == 1 else 's'}"
     return (
         f"net {facts[f'{name}_return']:+.2%} in {facts[f'{name}_sessions']} sessions, Sharpe {facts[f'{name}_sharpe']:.2f}, "
-        f"deflated Sharpe ratio {facts[f'{name}_dsr']:.3f} ({facts['trials']} trials), {facts['profile']} fills"
+        f"deflated Sharpe ratio {facts[f'{name}_dsr']:.3f} ({trials}), {facts['profile']} fills"
     )
 
 
