@@ -220,12 +220,14 @@ def core_config(settings: Settings) -> CoreConfig:
 
 
 def exchange_config(settings: Settings, start: pd.Timestamp, end: pd.Timestamp | None = None) -> ExchangeConfig:
-    """The exchange of backtests and simulations, from half an hour before the session that opens at ``start``."""
+    """The exchange of backtests and simulations, from half an hour before the open of the session that ``start`` lies in."""
+    from alphatrade_pipelines.market import SessionCalendar
     from alphatrade_pipelines.venue.config import ExchangeConfig
 
     research = settings.research
     last = end - timedelta(microseconds=1) if end is not None else None
-    return ExchangeConfig(start=start - PRE_OPEN, end=last, cash=research.cash, profile=research.profile, seed=research.seed)
+    first = SessionCalendar().session_bounds(start)[0] - PRE_OPEN
+    return ExchangeConfig(start=first, end=last, cash=research.cash, profile=research.profile, seed=research.seed)
 
 
 def as_markdown(frame: pd.DataFrame) -> str:

@@ -202,9 +202,10 @@ def outcome_rows(settings: Settings) -> list[tuple[str, str]]:
 
 def _backtest_line(facts: dict[str, Any], name: str) -> str:
     trials = f"{facts['trials']} trial{'' if facts['trials'] == 1 else 's'}"
+    sharpe, deflated = (f"{facts[f'{name}_{figure}']:.3f}" if f"{name}_{figure}" in facts else "undefined" for figure in ("sharpe", "dsr"))
     return (
-        f"net {facts[f'{name}_return']:+.2%} in {facts[f'{name}_sessions']} sessions, Sharpe {facts[f'{name}_sharpe']:.2f}, "
-        f"deflated Sharpe ratio {facts[f'{name}_dsr']:.3f} ({trials}), {facts['profile']} fills"
+        f"net {facts[f'{name}_return']:+.2%} in {facts[f'{name}_sessions']} sessions, Sharpe {sharpe}, "
+        f"deflated Sharpe ratio {deflated} ({trials}), {facts['profile']} fills"
     )
 
 

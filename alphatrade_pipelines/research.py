@@ -179,6 +179,8 @@ def backtest_candidate(settings: Settings, version: str, bundle_folder: Path, fe
         title = f"{settings.model.name} version {version}, {'out of fold' if name == 'research' else 'unseen sessions'}"
         files.append(write_tearsheet(result, settings.folders.reports / f"{settings.model.name}-v{version}-{name}.html", title, figures))
     facts |= {"deflated_sharpe": facts["research_dsr"], "backtest_return": facts["research_return"]}
+    # what a backtest without trades cannot have (a Sharpe ratio) is left out: the gate then says "not measured"
+    facts = {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
     models.attach(info, {f"backtest_{name}": value for name, value in facts.items() if isinstance(value, float)}, files)
     return BacktestReport(named["research"], named.get("unseen"), facts, tuple(files), tuple(lines))
 

@@ -18,7 +18,9 @@ def promotion(
     backtest_report: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, str]]:
     """The two-profile gate. `paper` asks for integrity, `live` also for economics; a refused candidate leaves the champion alone."""
-    economics = {name: float(backtest_report[name]) for name in ("deflated_sharpe", "backtest_return")}
+    economics: dict[str, float] = {
+        name: float(backtest_report[name]) for name in ("deflated_sharpe", "backtest_return") if name in backtest_report
+    }
     decision = research.decide_promotion(settings, model_candidate["version"], {**model_evaluation, **economics})
     if decision.profile:
         context.log.info("version %s passed the %s gate and is champion", decision.version, decision.profile)
