@@ -39,8 +39,8 @@ def _table() -> _Table:
 
     schedule = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY, end=LAST_DAY).schedule
     dates = pd.DatetimeIndex(schedule.index).as_unit("ns").rename("session")
-    opens = pd.DatetimeIndex(schedule["open"]).as_unit("ns").asi8.copy()
-    closes = pd.DatetimeIndex(schedule["close"]).as_unit("ns").asi8.copy()
+    opens = pd.DatetimeIndex(schedule["open"].array).as_unit("ns").asi8.copy()
+    closes = pd.DatetimeIndex(schedule["close"].array).as_unit("ns").asi8.copy()
     days = dates.tz_localize("America/New_York").tz_convert("UTC").asi8.copy()
     return _Table(dates, opens, closes, days, opens.tolist(), closes.tolist(), days.tolist())
 
