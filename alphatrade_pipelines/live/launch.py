@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import structlog
 
+from alphatrade_pipelines.journal.runs import RunEnd, open_journal
 from alphatrade_pipelines.journal.sqlite import SqliteJournal
 from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
@@ -34,6 +36,9 @@ from alphatrade_pipelines.trading.state import CoreState
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.models.bundle import Bundle
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
     """A session ready to run, holding the account's lock and journal until the block ends."""
     check_endpoints(setup.session.mode, setup.endpoints)
     setup.folder.mkdir(parents=True, exist_ok=True)
-    with SessionLock(setup.folder / "session.lock", setup.session.run_id), SqliteJournal(setup.folder / "journal.sqlite") as journal:
+    with SessionLock(setup.folder / "session.lock", setup.session.run_id), _journal(setup.folder / "journal.sqlite") as journal:
         calendar = SessionCalendar()
         brain = Brain(setup.bundle, setup.model, setup.history, calendar)
         gateway = AlpacaGateway(GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials), *_unfinished(journal))
@@ -110,6 +115,14 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
             yield session
         finally:
             gateway.close()
+
+
+def _journal(path: Path) -> SqliteJournal:
+    """The account's journal. A damaged one is set aside and a new one begun: open positions are then adopted from the broker."""
+    journal, previous = open_journal(path)
+    say = log.error if previous.end is RunEnd.DAMAGED else log.info
+    say("journal opened", previous_run=str(previous.end), detail=previous.detail)
+    return journal
 
 
 def _unfinished(journal: SqliteJournal) -> tuple[datetime | None, list[str]]:

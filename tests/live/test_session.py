@@ -114,6 +114,27 @@ async def test_stop_leaves_protected_positions_and_the_next_run_goes_on(tmp_path
     assert expected.fills
 
 
+async def test_a_damaged_journal_blocks_nothing_positions_are_adopted_with_their_protection(tmp_path: Path) -> None:
+    switch = StopSwitch()
+
+    def stop_when_invested(status: SessionStatus) -> None:
+        if status.positions:
+            switch.request(StopPolicy.PROTECT, "invested")
+
+    async with venue(world()) as (server, url, admin):
+        setup = world().setup(url, tmp_path, observers=(stop_when_invested,))
+        first = await play(setup, admin, world().sessions, switch)
+        assert first.status.positions
+        journal = tmp_path / "journal.sqlite"
+        journal.write_bytes(journal.read_bytes()[:4096] + b"\xff" * 8192)
+        second = await play(replace(setup, observers=()), admin, world().sessions)
+        assert second.clean
+        assert second.status.discrepancies >= len(first.status.positions), "each adopted position is a finding"
+        assert server.exchange.ledger.unprotected_seconds == {}
+        assert server.exchange.ledger.duplicate_intents == []
+    assert (tmp_path / "journal.sqlite.damaged-1").exists()
+
+
 async def test_flatten_leaves_nothing(tmp_path: Path) -> None:
     switch = StopSwitch()
 
