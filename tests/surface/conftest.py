@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import structlog
 
 from tests.surface.house import instance_of
 from tests.tools.homes import copy_home, end_venue
@@ -18,6 +19,14 @@ def _environment_of_dagster(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DAGSTER_HOME", "ALPHATRADE_HOME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _plain_structlog() -> Iterator[None]:
+    """A command configures the log for its process and its captured stderr, which is closed after the test."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
