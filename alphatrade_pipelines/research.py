@@ -249,15 +249,21 @@ def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
     return None if version is None else (version, bundle)
 
 
-def nothing_new_to_learn(settings: Settings) -> str:
-    """Why a retrain would repeat itself, or an empty string. Only a source that cannot grow (sample, synthetic, files) can be exhausted."""
-    if settings.market.source == "alpaca":
-        return ""
+def trained_on_all(settings: Settings) -> str:
+    """Which champion was trained on exactly the bars now in the store, as a sentence; empty when there are others or no champion."""
     facts = _champion(settings)
     store = bootstrap.bar_store(settings)
     if facts is None or not store.exists or facts[1].manifest["data_hash"] != store.data_hash():
         return ""
-    return f"champion {facts[0].version} was trained on exactly these bars and source {settings.market.source} does not grow"
+    return f"champion {facts[0].version} was trained on exactly these bars"
+
+
+def nothing_new_to_learn(settings: Settings) -> str:
+    """Why a nightly retrain, which begins with ingest, would repeat itself, or empty. Only sample and synthetic never grow."""
+    if settings.market.source not in ("sample", "synthetic"):
+        return ""
+    seen = trained_on_all(settings)
+    return f"{seen}, and source {settings.market.source} does not grow" if seen else ""
 
 
 def staleness_finding(settings: Settings) -> Finding:
@@ -368,7 +374,7 @@ def drift_finding(settings: Settings) -> Finding:
     )
     if share < settings.model.drift_share:
         return Finding(False, detail, version.version)
-    spent = nothing_new_to_learn(settings)
+    spent = trained_on_all(settings)
     if spent:
         return Finding(False, f"{detail}; but a retrain cannot help: {spent}", version.version)
     return Finding(True, detail, f"{version.version}:drift:{stamps.max().date()}")
