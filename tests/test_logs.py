@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 
 import pytest
 import structlog
@@ -36,3 +38,15 @@ def test_library_messages_pass_the_same_scrubber(caplog: pytest.LogCaptureFixtur
     record = logging.LogRecord("lib", logging.INFO, "f", 1, "key=%s", ("library-secret",), None)
     assert handler.filter(record)
     assert record.getMessage() == f"key={logs.REDACTED}"
+
+
+def test_a_line_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(as_json=True)
+    log = structlog.get_logger()
+    closed = io.StringIO()
+    closed.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", closed)
+        log.info("into the void")
+    log.info("heard again")
+    assert "heard again" in capsys.readouterr().err
