@@ -118,7 +118,8 @@ async def _trade(
     endpoints, keys = alpaca_access(settings, plan.mode)
     history = bootstrap.bar_store(settings).read()
     folder = settings.folders.journals / account_folder(plan.mode, keys)
-    return await trade(_setup(settings, plan, folder, endpoints, keys, bundle, model, history, observe), switch)
+    setup = _setup(settings, plan, folder, endpoints, keys, bundle, model, history, observe)
+    return await trade(setup, switch, plan.sessions)
 
 
 def _setup(

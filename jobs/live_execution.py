@@ -16,6 +16,13 @@ from alphatrade_pipelines.settings import Settings
 from alphatrade_pipelines.trading.domain import StopPolicy
 
 LIVE_TAG = "alphatrade/live"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 class LiveConfig(dg.Config):
@@ -77,7 +84,7 @@ live_execution = dg.define_asset_job(
     cron_schedule="15 9 * * 1-5",
     execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="One live run per session, launched before the open; off until you switch it on",
+    description="One live run a session, from before the open until after the close; off until you switch it on",
 )
 def market_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     from alphatrade_pipelines.market import SessionCalendar
@@ -85,7 +92,11 @@ def market_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     today: date = context.scheduled_execution_time.date()
     if SessionCalendar().sessions(today, today).empty:
         return dg.SkipReason(f"{today} is not a trading session of XNYS")
-    return dg.RunRequest(run_key=f"market_open:{today}", tags={"alphatrade/trigger": "market_open"})
+    alive = dg.RunsFilter(job_name=live_execution.name, statuses=_UNFINISHED)
+    if context.instance.get_runs(alive, limit=1):
+        return dg.SkipReason("a live session is already running or queued")
+    config = {"ops": {live_session.op.name: {"config": {"sessions": 1}}}}
+    return dg.RunRequest(run_key=f"market_open:{today}", run_config=config, tags={"alphatrade/trigger": "market_open"})
 
 
 @dg.op

@@ -68,13 +68,13 @@ class Setup:
         return tuple(sorted(map(str, self.history.index.get_level_values("symbol").unique())))
 
 
-async def trade(setup: Setup, switch: StopSwitch | None = None) -> SessionResult:
-    """A session against Alpaca, in the time of the world, until it is told to stop.
+async def trade(setup: Setup, switch: StopSwitch | None = None, sessions: int | None = None) -> SessionResult:
+    """A session against Alpaca, in the time of the world, until it is told to stop or ``sessions`` market sessions are over.
 
     Raises: EndpointError, ArmingError, SecondSessionError, JournalError, BrokerUnavailableError before anything is sent.
     """
     with open_session(setup) as session:
-        return await session.run(WallClock(), switch)
+        return await session.run(WallClock(sessions=sessions), switch)
 
 
 async def trade_lockstep(

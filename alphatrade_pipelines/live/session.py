@@ -291,22 +291,33 @@ def _raise_failure(helpers: list[asyncio.Task[None]]) -> None:
 
 
 class WallClock:
-    """The pace of the real world: the broker's clock every ``tick_s`` seconds, decisions as bars complete."""
+    """The pace of the real world: the broker's clock every ``tick_s`` seconds, decisions as bars complete.
+
+    ``sessions``: end this many market closes later (None: only when told to), ``linger_s`` wall seconds after the last of them, so that
+    the day's bar and the decision on it are not missed.
+    """
 
     progress: float | None = None
 
-    def __init__(self, tick_s: float = 1.0) -> None:
-        self._tick_s = tick_s
+    def __init__(self, tick_s: float = 1.0, sessions: int | None = None, linger_s: float = 900.0) -> None:
+        self._tick_s, self._sessions, self._linger_s = tick_s, sessions, linger_s
 
     async def begin(self, session: LiveSession) -> None:
         """The world needs no preparation."""
 
     async def run(self, session: LiveSession) -> str:
-        """Tick until cancelled. A tick that has not been worked off yet is not queued again."""
+        """Tick until cancelled or until the sessions are over. A tick that has not been worked off yet is not queued again."""
         from alphatrade_pipelines.live.inbox import Decide, Kind, Morning
 
-        while True:
+        loop, state = asyncio.get_running_loop(), session.shell.engine.state
+        closes, was_open, until = 0, state.market_open, float("inf")
+        while loop.time() < until:
             if session.inbox.arrived(Kind.TICK) == session.inbox.taken[Kind.TICK]:
                 for stimulus in (Morning(), Tick(), Decide()):
                     session.inbox.put(stimulus)
+            closes += was_open and not state.market_open
+            was_open = state.market_open
+            if until == float("inf") and self._sessions is not None and closes >= self._sessions:
+                until = loop.time() + self._linger_s
             await asyncio.sleep(self._tick_s)
+        return f"{closes} market sessions are over"

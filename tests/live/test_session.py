@@ -245,3 +245,15 @@ async def test_by_the_clock_the_session_trades_and_keeps_its_books(tmp_path: Pat
         assert result.status.fills == len(server.exchange.fills())
     assert result.clean
     assert result.status.positions == ()
+
+
+async def test_by_the_clock_the_session_ends_after_the_sessions_it_was_given(tmp_path: Path) -> None:
+    small = intraday_world()
+    async with venue(small, ServerConfig(mode="accelerated", speed=12000.0, closed_seconds=0.3)) as (_, url, _):
+        setup = small.setup(url, tmp_path, gate=GateConfig(max_delay_seconds=7200.0))
+        slow = replace(setup, session=replace(setup.session, core=replace(CORE, reconcile_interval_s=3600.0)))
+        with open_session(slow) as session:
+            result = await asyncio.wait_for(session.run(WallClock(tick_s=0.01, sessions=1, linger_s=0.1)), 60)
+    assert result.reason == "1 market sessions are over"
+    assert result.clean
+    assert 1 <= result.status.sessions <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,6 +120,13 @@ def test_market_open_launches_on_sessions_only(day: str, open_for_trade: bool, i
     tick = defs.get_repository_def().get_schedule_def("market_open").evaluate_tick(context)
     if open_for_trade:
         assert [request.run_key for request in tick.run_requests] == [f"market_open:{day}"]
+        config = tick.run_requests[0].run_config["ops"]["live_session"]["config"]
+        assert config == {"sessions": 1}, "it ends after the close, or tomorrow's launch would wait behind it for ever"
+        unfinished = dg.DagsterRun(job_name="live_execution", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED)
+        instance.add_run(unfinished)
+        again = defs.get_repository_def().get_schedule_def("market_open").evaluate_tick(context)
+        assert not again.run_requests
+        assert "already running" in str(again.skip_message)
     else:
         assert not tick.run_requests
         assert day in str(tick.skip_message)
