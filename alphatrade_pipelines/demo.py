@@ -25,6 +25,8 @@ from alphatrade_pipelines.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from alphatrade_pipelines.trading.events import Event
+
 STAGES = {
     "bars: ingest and checks": ("raw_bars", "bars"),
     "features, point in time": ("feature_state", "features"),
@@ -154,19 +156,20 @@ def _print_outcome(settings: Settings, console: Console, seconds: float) -> None
     table = Table(title="what happened", show_header=False, title_justify="left", padding=(0, 1))
     table.add_column(style="bold")
     table.add_column()
-    for name, text in outcome_rows(settings):
+    events = research.read_events(research.newest_journal(settings))
+    for name, text in outcome_rows(settings, events):
         table.add_row(name, text)
     console.print(table)
     console.print(
         f"took {seconds:.0f} s. Next: [bold]make ui[/] (Dagster and MLflow; launch live_execution from the browser)", highlight=False
     )
-    order = _last_order(settings)
+    order = _last_order(events)
     if order:
         console.print(f"      and  [bold].venv/bin/alphatrade explain {order}[/]", highlight=False)
 
 
-def outcome_rows(settings: Settings) -> list[tuple[str, str]]:
-    """The rows of the final table, read back from stores, registry and journal; nothing is carried over in memory."""
+def outcome_rows(settings: Settings, events: list[Event]) -> list[tuple[str, str]]:
+    """The rows of the final table, from stores, registry and the journal's events; nothing is carried over in memory."""
     from alphatrade_pipelines.reporting.protection import measure_protection
     from alphatrade_pipelines.reporting.summary import Summary
 
@@ -175,7 +178,6 @@ def outcome_rows(settings: Settings) -> list[tuple[str, str]]:
         _stored(settings, name) for name in ("feature_state", "model_candidate", "model_evaluation", "backtest_report")
     )
     version = research.registry(settings).version(str(candidate["version"]))
-    events = research.read_events(research.newest_journal(settings))
     summary, unprotected = Summary.of(events), measure_protection(events).total
     difference = float(summary.pnl) - float(backtest["unseen_pnl"])
     synthetic = " (SYNTHETIC)" if store["synthetic"] else ""
@@ -214,11 +216,11 @@ def _stored(settings: Settings, asset: str) -> dict[str, Any]:
     return value
 
 
-def _last_order(settings: Settings) -> str:
+def _last_order(events: list[Event]) -> str:
     """The last filled entry: the most telling argument for `explain`."""
     from alphatrade_pipelines.reporting.book import OrderBook
 
-    fills = OrderBook.of(research.read_events(research.newest_journal(settings))).fills()
+    fills = OrderBook.of(events).fills()
     return next((fill.client_order_id for fill in reversed(fills) if fill.client_order_id), "")
 
 
