@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
-    from alphatrade_pipelines.venue.config import ExchangeConfig
+    from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 
 PRE_OPEN = timedelta(minutes=30)
 SAMPLE_SPAN = (date(2000, 1, 1), date(2013, 12, 31))
@@ -222,7 +222,7 @@ def core_config(settings: Settings) -> CoreConfig:
 def exchange_config(settings: Settings, start: pd.Timestamp, end: pd.Timestamp | None = None) -> ExchangeConfig:
     """The exchange of backtests and simulations, from half an hour before the open of the session that ``start`` lies in."""
     from alphatrade_pipelines.market import SessionCalendar
-    from alphatrade_pipelines.venue.config import ExchangeConfig
+    from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 
     research = settings.research
     last = end - timedelta(microseconds=1) if end is not None else None

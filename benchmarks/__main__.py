@@ -70,7 +70,7 @@ def backtest() -> list[Row]:
     start = pd.Timestamp("2003-01-02 14:00", tz="UTC")
     signals = random_signals(bars, calendar, np.random.default_rng(7))
     played = bars.index.get_level_values("timestamp") >= start
-    from alphatrade_pipelines.venue.config import ExchangeConfig
+    from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 
     def run() -> object:
         return run_backtest(bars, signals, ExchangeConfig(start=start, seed=7), CoreConfig(partial_entry_wait_s=0), MODEL, frame, calendar)

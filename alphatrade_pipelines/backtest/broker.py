@@ -21,10 +21,10 @@ from alphatrade_pipelines.trading.events import (
     Outcome,
     SubmitEnded,
 )
-from alphatrade_pipelines.venue.errors import VenueError
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.orders import Fill, TradeUpdate, VenueOrder, VenueOrderRequest
-from alphatrade_pipelines.venue.tape import CorporateAction
+from alphatrade_pipelines.venue.exchange.errors import VenueError
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.orders import Fill, TradeUpdate, VenueOrder, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.tape import CorporateAction
 
 OVERLAP = timedelta(minutes=10)
 

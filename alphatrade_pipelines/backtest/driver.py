@@ -24,9 +24,9 @@ from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import ModelRef, Signal
 from alphatrade_pipelines.trading.engine import Engine, MemoryLog
 from alphatrade_pipelines.trading.events import AccountSeen, Event, PriceSeen, SessionEnded, SessionStarted, SignalReceived
-from alphatrade_pipelines.venue.config import ExchangeConfig, Step
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.tape import BarTape
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.tape import BarTape
 
 Progress = Callable[[datetime], None]
 

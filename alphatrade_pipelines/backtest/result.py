@@ -17,7 +17,7 @@ from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.reporting.summary import Summary
 from alphatrade_pipelines.reporting.trades import Attribution, RoundTrip, merged, trade_ledger
 from alphatrade_pipelines.trading.events import Event
-from alphatrade_pipelines.venue.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from alphatrade_pipelines.venue.config import ExchangeConfig, Fidelity, Step
-from alphatrade_pipelines.venue.errors import VenueError
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.order_entry import OrderQuery
-from alphatrade_pipelines.venue.orders import Fill, TradeUpdate, VenueOrder, VenueOrderRequest
-from alphatrade_pipelines.venue.profiles import BASE, OPTIMISTIC, PESSIMISTIC, FillProfile, profile_named
-from alphatrade_pipelines.venue.tape import BarTape, CorporateAction, TapeBar
-from alphatrade_pipelines.venue.views import VenueAccount, VenuePosition
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Fidelity, Step
+from alphatrade_pipelines.venue.exchange.errors import VenueError
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.order_entry import OrderQuery
+from alphatrade_pipelines.venue.exchange.orders import Fill, TradeUpdate, VenueOrder, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.profiles import BASE, OPTIMISTIC, PESSIMISTIC, FillProfile, profile_named
+from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, TapeBar
+from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
 
 __all__ = [
     "BASE",

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from alphatrade_pipelines.venue.config import ExchangeConfig
-from alphatrade_pipelines.venue.profiles import PROFILES
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
+from alphatrade_pipelines.venue.exchange.profiles import PROFILES
 from alphatrade_pipelines.venue.run import BarsConfig, VenueConfig, parse_instant, serve
-from alphatrade_pipelines.venue.server import SESSION_SECONDS, ServerConfig
+from alphatrade_pipelines.venue.server.app import SESSION_SECONDS, ServerConfig
 
 
 def _amount(text: str) -> Decimal:

@@ -27,10 +27,10 @@ from alphatrade_pipelines.market import (
     SyntheticSource,
     Timeframe,
 )
-from alphatrade_pipelines.venue.config import ExchangeConfig
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.server import ServerConfig, VenueServer
-from alphatrade_pipelines.venue.tape import BarTape
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.tape import BarTape
+from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 
 _PLAYED = 60  # sessions left to play when no start is given
 _SYNTHETIC = ("ALFA", "BRAV", "CHAR", "DELT", "ECHO")

@@ -26,7 +26,7 @@ from alphatrade_pipelines.reporting.book import OrderBook
 from alphatrade_pipelines.reporting.protection import measure_protection
 from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
 from alphatrade_pipelines.trading.events import CorporateActionApplied, ModelSwapped, OperatorAsked, SessionEnded
-from alphatrade_pipelines.venue.server import ServerConfig
+from alphatrade_pipelines.venue.server.app import ServerConfig
 from tests.live.world import CORE, intraday_world, journal_of, money, play, venue, world
 
 

@@ -26,7 +26,7 @@ from alphatrade_pipelines.models.signals import make_signals
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import Event
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
-from alphatrade_pipelines.venue.server import ServerConfig, VenueServer
+from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from tests.live.rulebook import MODEL, RuleBundle, as_bundle
 
 CALENDAR = SessionCalendar()

@@ -13,10 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from alphatrade_pipelines.market import AlpacaConfig, AlpacaSource, SampleSource, SessionCalendar
-from alphatrade_pipelines.venue.config import ExchangeConfig
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.server import ServerConfig, VenueServer
-from alphatrade_pipelines.venue.tape import BarTape
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.tape import BarTape
+from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 
 NOW = pd.Timestamp("2012-12-03T21:00Z").to_pydatetime()
 

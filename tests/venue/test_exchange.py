@@ -10,7 +10,7 @@ import pytest
 from venue_world import PLAIN, D, bracket, buy, daily_bars, events, exchange, intraday_bars, play, sell, trades, until
 
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, Exchange, ExchangeConfig, OrderQuery
-from alphatrade_pipelines.venue.profiles import US_FEES
+from alphatrade_pipelines.venue.exchange.profiles import US_FEES
 
 FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 

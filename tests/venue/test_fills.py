@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphatrade_pipelines.venue import fills
+from alphatrade_pipelines.venue.exchange import fills
 
 MASK = (1 << 64) - 1
 

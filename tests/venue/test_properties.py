@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from venue_world import D, exchange, random_bars
 
 from alphatrade_pipelines.venue import BASE, OPTIMISTIC, PESSIMISTIC, Exchange, TradeUpdate, VenueError, VenueOrderRequest
-from alphatrade_pipelines.venue.orders import TERMINAL
-from alphatrade_pipelines.venue.rules import held_for_orders
+from alphatrade_pipelines.venue.exchange.orders import TERMINAL
+from alphatrade_pipelines.venue.exchange.rules import held_for_orders
 
 
 def eventful_bars() -> pd.DataFrame:

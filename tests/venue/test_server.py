@@ -48,7 +48,7 @@ from venue_world import PLAIN, D, daily_bars, exchange, intraday_bars, random_ba
 
 from alphatrade_pipelines.market import SessionCalendar
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
-from alphatrade_pipelines.venue.server import ServerConfig, VenueServer
+from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 
 FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 KEYS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
@@ -693,7 +693,7 @@ def test_the_same_orders_in_the_same_steps_fill_alike_behind_the_server_and_in_p
         }
 
     from alphatrade_pipelines.venue import VenueError
-    from alphatrade_pipelines.venue.requests import order_request
+    from alphatrade_pipelines.venue.server.requests import order_request
 
     inside = exchange(bars, **config)
     number = 0

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 
-from alphatrade_pipelines.venue.orders import BookOrder, Fill, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, VenueOrderRequest
 
 _STOPS = ("stop", "stop_limit")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from alphatrade_pipelines.venue.errors import VenueError, forbidden, insufficient_quantity, invalid, malformed, wash_trade
-from alphatrade_pipelines.venue.orders import ZERO, BookOrder, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.errors import VenueError, forbidden, insufficient_quantity, invalid, malformed, wash_trade
+from alphatrade_pipelines.venue.exchange.orders import ZERO, BookOrder, VenueOrderRequest
 
 TYPES = ("market", "limit", "stop", "stop_limit")
 CLASSES = ("simple", "bracket", "oco", "oto")

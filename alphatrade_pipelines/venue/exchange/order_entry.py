@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alphatrade_pipelines.venue.errors import invalid, malformed
-from alphatrade_pipelines.venue.fills import stable_key
-from alphatrade_pipelines.venue.ids import stable_uuid
-from alphatrade_pipelines.venue.matching import stop_cap
-from alphatrade_pipelines.venue.orders import ZERO, BookOrder, VenueOrder, VenueOrderRequest
-from alphatrade_pipelines.venue.rules import TIMES_IN_FORCE, check_price
+from alphatrade_pipelines.venue.exchange.errors import invalid, malformed
+from alphatrade_pipelines.venue.exchange.fills import stable_key
+from alphatrade_pipelines.venue.exchange.ids import stable_uuid
+from alphatrade_pipelines.venue.exchange.matching import stop_cap
+from alphatrade_pipelines.venue.exchange.orders import ZERO, BookOrder, VenueOrder, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.rules import TIMES_IN_FORCE, check_price
 
 GTC_LIFETIME = timedelta(days=90)
 _REPLACEABLE = ("new", "partially_filled", "held")

@@ -11,10 +11,10 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
-from alphatrade_pipelines.venue import fills, order_entry, rules, views
-from alphatrade_pipelines.venue.account import ZERO, Account
-from alphatrade_pipelines.venue.config import ExchangeConfig, Step
-from alphatrade_pipelines.venue.errors import (
+from alphatrade_pipelines.venue.exchange import fills, order_entry, rules, views
+from alphatrade_pipelines.venue.exchange.account import ZERO, Account
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
+from alphatrade_pipelines.venue.exchange.errors import (
     VenueError,
     duplicate_client_id,
     forbidden,
@@ -23,12 +23,12 @@ from alphatrade_pipelines.venue.errors import (
     invalid,
     not_found,
 )
-from alphatrade_pipelines.venue.ledger import Ledger, digest
-from alphatrade_pipelines.venue.matching import Book, Quote, money
-from alphatrade_pipelines.venue.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
-from alphatrade_pipelines.venue.profiles import FillProfile, profile_named
-from alphatrade_pipelines.venue.tape import BarTape, CorporateAction, Point, TapeBar, to_datetime, to_ns
-from alphatrade_pipelines.venue.views import VenueAccount, VenuePosition
+from alphatrade_pipelines.venue.exchange.ledger import Ledger, digest
+from alphatrade_pipelines.venue.exchange.matching import Book, Quote, money
+from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.profiles import FillProfile, profile_named
+from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, TapeBar, to_datetime, to_ns
+from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
 
 # a stretch of a bar begins at each of these parts of its time; a price point owns the volume up to the next
 _STRETCHES = (0.0, 0.2, 0.5, 0.8, 1.0)

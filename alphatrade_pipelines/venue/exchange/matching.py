@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 
-from alphatrade_pipelines.venue import fills
-from alphatrade_pipelines.venue.account import Account
-from alphatrade_pipelines.venue.ids import event_ulid, stable_uuid
-from alphatrade_pipelines.venue.orders import ZERO, BookOrder, Fill, TradeUpdate
-from alphatrade_pipelines.venue.profiles import FillProfile
-from alphatrade_pipelines.venue.rules import held_for_orders
+from alphatrade_pipelines.venue.exchange import fills
+from alphatrade_pipelines.venue.exchange.account import Account
+from alphatrade_pipelines.venue.exchange.ids import event_ulid, stable_uuid
+from alphatrade_pipelines.venue.exchange.orders import ZERO, BookOrder, Fill, TradeUpdate
+from alphatrade_pipelines.venue.exchange.profiles import FillProfile
+from alphatrade_pipelines.venue.exchange.rules import held_for_orders
 
 _STOPS = ("stop", "stop_limit")
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alphatrade_pipelines.venue import order_entry, rules
-from alphatrade_pipelines.venue.account import ZERO, Account
-from alphatrade_pipelines.venue.matching import Book, Quote, money
+from alphatrade_pipelines.venue.exchange import order_entry, rules
+from alphatrade_pipelines.venue.exchange.account import ZERO, Account
+from alphatrade_pipelines.venue.exchange.matching import Book, Quote, money
 
 
 @dataclass(frozen=True, slots=True)

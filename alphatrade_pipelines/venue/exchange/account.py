@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 
-from alphatrade_pipelines.venue.profiles import FeeSchedule
+from alphatrade_pipelines.venue.exchange.profiles import FeeSchedule
 
 CENT = Decimal("0.01")
 ZERO = Decimal(0)

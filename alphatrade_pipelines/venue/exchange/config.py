@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from alphatrade_pipelines.venue.profiles import FillProfile
-from alphatrade_pipelines.venue.tape import CorporateAction, TapeBar
+from alphatrade_pipelines.venue.exchange.profiles import FillProfile
+from alphatrade_pipelines.venue.exchange.tape import CorporateAction, TapeBar
 
 _DAY_END_STATUSES = ("expired", "canceled")
 

@@ -17,13 +17,13 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from alphatrade_pipelines.venue import wire
-from alphatrade_pipelines.venue.errors import VenueError
-from alphatrade_pipelines.venue.exchange import Exchange
-from alphatrade_pipelines.venue.faults import Faults
-from alphatrade_pipelines.venue.streams import MarketData, TradeUpdates
-from alphatrade_pipelines.venue.tape import TapeBar
-from alphatrade_pipelines.venue.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.exchange.errors import VenueError
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.tape import TapeBar
+from alphatrade_pipelines.venue.faults.injector import Faults
+from alphatrade_pipelines.venue.server import wire
+from alphatrade_pipelines.venue.server.streams import MarketData, TradeUpdates
+from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -117,7 +117,7 @@ class VenueServer:
         self.closed.set()
 
     def _application(self) -> web.Application:
-        from alphatrade_pipelines.venue import admin, rest_account, rest_data, rest_orders
+        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_orders
 
         app = web.Application(middlewares=[self._errors, self._gate], client_max_size=1 << 20)
         for module in (admin, rest_orders, rest_account, rest_data):

@@ -16,8 +16,8 @@ import msgpack
 import structlog
 from aiohttp import WSMsgType, web
 
-from alphatrade_pipelines.venue.faults import Faults
-from alphatrade_pipelines.venue.wire import Json, stamp
+from alphatrade_pipelines.venue.faults.injector import Faults
+from alphatrade_pipelines.venue.server.wire import Json, stamp
 
 log = structlog.get_logger(__name__)
 _SEND_TIMEOUT = 5.0  # a client that does not read for so long is cut off

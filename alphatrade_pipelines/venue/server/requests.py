@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from alphatrade_pipelines.venue.errors import VenueError, malformed
-from alphatrade_pipelines.venue.order_entry import OrderQuery
-from alphatrade_pipelines.venue.orders import VenueOrderRequest
+from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
+from alphatrade_pipelines.venue.exchange.order_entry import OrderQuery
+from alphatrade_pipelines.venue.exchange.orders import VenueOrderRequest
 
 _UNSUPPORTED = ("notional", "trail_price", "trail_percent")
 _LARGEST = Decimal("1e12")

@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from alphatrade_pipelines.venue.ids import stable_uuid
-from alphatrade_pipelines.venue.orders import Fill, TradeUpdate, VenueOrder
-from alphatrade_pipelines.venue.tape import CorporateAction, TapeBar
-from alphatrade_pipelines.venue.views import VenueAccount, VenuePosition
+from alphatrade_pipelines.venue.exchange.ids import stable_uuid
+from alphatrade_pipelines.venue.exchange.orders import Fill, TradeUpdate, VenueOrder
+from alphatrade_pipelines.venue.exchange.tape import CorporateAction, TapeBar
+from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
 
 NEW_YORK = ZoneInfo("America/New_York")
 Json = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alphatrade_pipelines.venue.errors import malformed
+from alphatrade_pipelines.venue.exchange.errors import malformed
 
 KINDS = {
     "drop_after_accept": "the next N POST /v2/orders are taken, then the connection is cut without an answer",

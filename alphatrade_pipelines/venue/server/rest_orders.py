@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from alphatrade_pipelines.venue import requests, wire
-from alphatrade_pipelines.venue.errors import VenueError, malformed
-from alphatrade_pipelines.venue.orders import VenueOrder
-from alphatrade_pipelines.venue.server import cut, read_json
+from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
+from alphatrade_pipelines.venue.exchange.orders import VenueOrder
+from alphatrade_pipelines.venue.server import requests, wire
+from alphatrade_pipelines.venue.server.app import cut, read_json
 
 if TYPE_CHECKING:
-    from alphatrade_pipelines.venue.server import VenueServer
+    from alphatrade_pipelines.venue.server.app import VenueServer
 
 
 def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:

@@ -11,13 +11,13 @@ import pandas as pd
 from aiohttp import web
 
 from alphatrade_pipelines.market import BarDataError, Timeframe, adjust
-from alphatrade_pipelines.venue import requests, wire
-from alphatrade_pipelines.venue.errors import VenueError
-from alphatrade_pipelines.venue.tape import TapeBar
-from alphatrade_pipelines.venue.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.exchange.errors import VenueError
+from alphatrade_pipelines.venue.exchange.tape import TapeBar
+from alphatrade_pipelines.venue.server import requests, wire
+from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 if TYPE_CHECKING:
-    from alphatrade_pipelines.venue.server import VenueServer
+    from alphatrade_pipelines.venue.server.app import VenueServer
 
 _ADJUSTMENTS = ("raw", "split", "dividend", "all")
 _SINGULAR = {"forward_splits": "forward_split", "reverse_splits": "reverse_split", "cash_dividends": "cash_dividend"}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from aiohttp import web
 
-from alphatrade_pipelines.venue import requests, wire
-from alphatrade_pipelines.venue.errors import VenueError, malformed, not_found
-from alphatrade_pipelines.venue.rest_orders import cancel_all
-from alphatrade_pipelines.venue.server import read_json
-from alphatrade_pipelines.venue.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed, not_found
+from alphatrade_pipelines.venue.server import requests, wire
+from alphatrade_pipelines.venue.server.app import read_json
+from alphatrade_pipelines.venue.server.rest_orders import cancel_all
+from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 if TYPE_CHECKING:
-    from alphatrade_pipelines.venue.server import VenueServer
+    from alphatrade_pipelines.venue.server.app import VenueServer
 
 _PERIOD_DAYS = {"D": 1, "W": 7, "M": 31, "A": 366}
 

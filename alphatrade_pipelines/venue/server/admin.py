@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from alphatrade_pipelines.venue import wire
-from alphatrade_pipelines.venue.errors import VenueError, malformed
-from alphatrade_pipelines.venue.rest_account import clock_of
-from alphatrade_pipelines.venue.server import read_json
-from alphatrade_pipelines.venue.wire import Json
+from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
+from alphatrade_pipelines.venue.server import wire
+from alphatrade_pipelines.venue.server.app import read_json
+from alphatrade_pipelines.venue.server.rest_account import clock_of
+from alphatrade_pipelines.venue.server.wire import Json
 
 if TYPE_CHECKING:
-    from alphatrade_pipelines.venue.server import VenueServer
+    from alphatrade_pipelines.venue.server.app import VenueServer
 
 
 def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:

@@ -1,0 +1,1 @@
+"""One port that speaks Alpaca: REST, both streams, and ``/admin`` for whoever started it."""
