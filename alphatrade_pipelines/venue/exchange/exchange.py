@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 
-from alphatrade_pipelines.venue.exchange import fills, order_entry, rules, views
+from alphatrade_pipelines.venue.exchange import order_entry, rules, views
 from alphatrade_pipelines.venue.exchange.account import ZERO, Account
+from alphatrade_pipelines.venue.exchange.book import Book
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
 from alphatrade_pipelines.venue.exchange.errors import (
     VenueError,
@@ -24,14 +24,12 @@ from alphatrade_pipelines.venue.exchange.errors import (
     not_found,
 )
 from alphatrade_pipelines.venue.exchange.ledger import Ledger, digest
-from alphatrade_pipelines.venue.exchange.matching import Book, Quote, money
+from alphatrade_pipelines.venue.exchange.matching import Matcher
 from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile, profile_named
-from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, TapeBar, to_datetime, to_ns
+from alphatrade_pipelines.venue.exchange.quotes import Prices, Quote, money
+from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, to_datetime, to_ns
 from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
-
-# a stretch of a bar begins at each of these parts of its time; a price point owns the volume up to the next
-_STRETCHES = (0.0, 0.2, 0.5, 0.8, 1.0)
 
 
 class Exchange:
@@ -48,14 +46,13 @@ class Exchange:
         self.now = _start(tape, self.config.start)
         number = self.config.account_number or f"PASIM{self.config.seed:07d}"
         self.cash_account = Account(number, self.config.cash, self.config.multiplier, self.profile.fees)
-        self.book = Book(self.profile, self.config.seed, self.cash_account, tape.timeframe.minutes * 60.0, self.now)
+        self.book = Book(self.cash_account, self.now)
+        self.matcher = Matcher(self.book, self.profile, self.config.seed, tape.timeframe.minutes * 60.0)
         self.ledger = Ledger()
         self.market_open = False
-        self.quotes = {symbol: self._first_quote(symbol) for symbol in tape.symbols}
+        self.market = Prices(tape, self.profile, self.now)
         self.equity_history: list[tuple[date, datetime, Decimal]] = []
         self.dividends: list[tuple[datetime, CorporateAction, Decimal, Decimal]] = []
-        self._shares = _volume_shares(self.profile)
-        self._low_first: dict[str, bool] = {}
         self._counter = 0
         self._points = self._all_points()
         self._next = next(self._points, None)
@@ -96,7 +93,7 @@ class Exchange:
             actions = self._corporate_actions(point.session)
         elif point.kind == "session_open":
             self._open_session()
-        bars = self._walk(point) if point.bar is not None else ()
+        bars = self.market.walk(point, self.cash_account.quantity, self._meet) if point.bar is not None else ()
         if point.kind == "session_close":
             self._close_session(point)
         return Step(point.at, point.kind, bars, actions)
@@ -129,13 +126,12 @@ class Exchange:
         return actions
 
     def _split(self, action: CorporateAction) -> None:
-        quote = self.quotes[action.symbol]
-        quote.price /= action.split
-        quote.previous_close /= action.split
+        self.market.split(action.symbol, action.split)
         for order in [order for order in self.book.live() if order.symbol == action.symbol]:
             if order.is_live:
                 self.book.cancel_group(order)
-        price = ZERO if math.isnan(quote.price) else money(quote.price)
+        last = self.market.quotes[action.symbol].price
+        price = ZERO if math.isnan(last) else money(last)
         self.cash_account.split(action.symbol, Fraction(action.split).limit_denominator(10_000), price)
 
     def _open_session(self) -> None:
@@ -146,31 +142,9 @@ class Exchange:
                 order.updated_at = self.now
                 self.book.emit("new", order)
 
-    def _walk(self, point: Point) -> tuple[TapeBar, ...]:
-        assert point.bar is not None
-        for symbol, quote in self.quotes.items():
-            series = self.tape.series[symbol]
-            position = series.index.get(point.bar)
-            if position is None:
-                continue
-            low, high = series.low[position], series.high[position]
-            if point.phase == 0:
-                quote.bar, quote.low, quote.high, quote.volume = point.bar, low, high, series.volume[position]
-                quote.volatility, quote.average_volume = series.volatility[position], series.average_volume[position]
-                end = series.open[position]
-            elif point.phase == 3:
-                end = series.close[position]
-            else:
-                if point.phase == 1:
-                    held = float(self.cash_account.quantity(symbol))
-                    mode = fills.PATH_MODES[self.profile.path]
-                    self._low_first[symbol] = fills.low_comes_first(held, series.open[position], high, low, mode)
-                end = low if self._low_first[symbol] == (point.phase == 1) else high
-            start = end if point.phase == 0 else quote.price
-            quote.price, quote.share, quote.taken, quote.live = end, self._shares[point.phase], 0.0, point.phase < 3
-            if self.book.working.get(symbol):
-                self.book.walk(quote, start, end, point.phase == 0)
-        return tuple(self.tape.bars_ending(point.bar)) if point.phase == 3 else ()
+    def _meet(self, quote: Quote, start: float, end: float, jump: bool) -> None:
+        if self.book.working.get(quote.symbol):
+            self.matcher.walk(quote, start, end, jump)
 
     def _close_session(self, point: Point) -> None:
         self.market_open = False
@@ -178,9 +152,7 @@ class Exchange:
             expired = order.time_in_force == "day" or (order.expires_at is not None and order.expires_at <= self.now)
             if order.is_live and expired:
                 self.book.close(order, self.config.fidelity.day_end_status if order.time_in_force == "day" else "canceled")
-        for quote in self.quotes.values():
-            quote.live = False
-            quote.previous_close = quote.price
+        self.market.close_session()
         self.equity_history.append((self.tape.sessions[point.session].day, self.now, self.account().equity))
 
     # --- orders ---------------------------------------------------------------------------------------------------------------------
@@ -219,17 +191,17 @@ class Exchange:
     def _arrive(self, order: BookOrder) -> None:
         order.status = "new"
         self.book.emit("new", order)
-        quote = self.quotes[order.symbol]
+        quote = self.market.quotes[order.symbol]
         if quote.live:
             for member in order.members:
                 if member.active and member.is_live:
-                    self.book.attempt(member, quote, quote.price, quote.price, True)
+                    self.matcher.attempt(member, quote, quote.price, quote.price, True)
         if order.time_in_force == "ioc" and order.is_live:
             self.book.close(order, "canceled")
 
     def _check(self, request: VenueOrderRequest) -> None:
         rules.check_shape(request)
-        quote = self.quotes.get(request.symbol)
+        quote = self.market.quotes.get(request.symbol)
         if quote is None:
             raise invalid(f'asset "{request.symbol}" not found')
         if math.isnan(quote.price):
@@ -268,8 +240,7 @@ class Exchange:
 
     def half_spread(self, price: Decimal) -> Decimal:
         """Half the spread the profile quotes at ``price``, in dollars."""
-        p = self.profile
-        return money(fills.half_spread(float(price), p.half_spread_bps, p.spread_multiplier, p.minimum_half_spread))
+        return self.market.half_spread(price)
 
     def cancel(self, order_id: str) -> None:
         """Cancel an order and what is open of its group. The confirmation comes as an update.
@@ -312,9 +283,9 @@ class Exchange:
         self.book.add(new)
         answer = new.snapshot()
         self.book.emit("new", new)
-        quote = self.quotes[new.symbol]
+        quote = self.market.quotes[new.symbol]
         if self.market_open and quote.live and new.active:
-            self.book.attempt(new, quote, quote.price, quote.price, True)
+            self.matcher.attempt(new, quote, quote.price, quote.price, True)
         return answer
 
     def _check_more(self, old: BookOrder, new: BookOrder) -> None:
@@ -327,7 +298,7 @@ class Exchange:
             if extra > abs(position) - held:
                 raise insufficient_quantity(new.symbol, new.remaining, abs(position), held - old.remaining, related)
             return
-        price = money(self.quotes[new.symbol].price)
+        price = money(self.market.quotes[new.symbol].price)
         cost = order_entry.reserve(new, price) - order_entry.reserve(old, price)
         if cost > self.buying_power():
             raise insufficient_buying_power(self.buying_power(), cost)
@@ -377,7 +348,7 @@ class Exchange:
 
     def prices(self) -> dict[str, Decimal]:
         """Last price of every symbol that has one."""
-        return views.last_prices(self.quotes)
+        return self.market.last()
 
     def buying_power(self) -> Decimal:
         """What may still be bought."""
@@ -390,7 +361,7 @@ class Exchange:
 
     def positions(self) -> list[VenuePosition]:
         """Open positions by symbol."""
-        return views.view_positions(self.cash_account, self.book, self.quotes)
+        return views.view_positions(self.cash_account, self.book, self.market.quotes)
 
     def fills(self, since: datetime | None = None) -> list[Fill]:
         """Executions at or after ``since``, in order."""
@@ -405,14 +376,6 @@ class Exchange:
         """Hash of all executions so far."""
         return digest(self.book.fills)
 
-    def _first_quote(self, symbol: str) -> Quote:
-        quote = Quote(symbol, fills.stable_key(symbol))
-        series = self.tape.series[symbol]
-        known = series.known(self.now)
-        if known:
-            quote.price = quote.previous_close = series.close[known - 1]
-        return quote
-
 
 def _start(tape: BarTape, start: datetime | None) -> datetime:
     if start is None:
@@ -422,8 +385,3 @@ def _start(tape: BarTape, start: datetime | None) -> datetime:
     if tape.calendar.is_open(start):
         raise ValueError(f"expected a start outside session hours, found {start}; use the close before the first session to be played")
     return to_datetime(to_ns(start))
-
-
-def _volume_shares(profile: FillProfile) -> tuple[float, ...]:
-    cumulated = [fills.volume_fraction(part, profile.early_volume_share) for part in _STRETCHES]
-    return tuple(after - before for before, after in pairwise(cumulated))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alphatrade_pipelines.venue.exchange.book import stop_cap
 from alphatrade_pipelines.venue.exchange.errors import invalid, malformed
 from alphatrade_pipelines.venue.exchange.fills import stable_key
 from alphatrade_pipelines.venue.exchange.ids import stable_uuid
-from alphatrade_pipelines.venue.exchange.matching import stop_cap
 from alphatrade_pipelines.venue.exchange.orders import ZERO, BookOrder, VenueOrder, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange.rules import TIMES_IN_FORCE, check_price
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from alphatrade_pipelines.venue.exchange import order_entry, rules
 from alphatrade_pipelines.venue.exchange.account import ZERO, Account
-from alphatrade_pipelines.venue.exchange.matching import Book, Quote, money
+from alphatrade_pipelines.venue.exchange.book import Book
+from alphatrade_pipelines.venue.exchange.quotes import Quote, money
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,6 @@ class VenueAccount:
     short_market_value: Decimal
     fees_paid: Decimal
     realized: Decimal
-
-
-def last_prices(quotes: dict[str, Quote]) -> dict[str, Decimal]:
-    """Last price of every symbol that has one."""
-    return {symbol: money(quote.price) for symbol, quote in quotes.items() if not math.isnan(quote.price)}
 
 
 def buying_power(account: Account, book: Book, prices: dict[str, Decimal]) -> Decimal:
