@@ -6,12 +6,12 @@
 """
 
 from alphatrade_pipelines.features.base import Feature, Series, SymbolFeature, register
+from alphatrade_pipelines.features.catalogue.volatility import ewma_volatility
 from alphatrade_pipelines.features.drift_reference import drift_reference
 from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureError, FeatureInputError, FeatureStateError
 from alphatrade_pipelines.features.leaks import Leak, LeakReport, check_no_lookahead
 from alphatrade_pipelines.features.pipeline import FeaturePipeline, FittedPipeline
 from alphatrade_pipelines.features.stream import FeatureStream
-from alphatrade_pipelines.features.volatility import ewma_volatility
 
 __all__ = [
     "Feature",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alphatrade_pipelines.features import (
+from alphatrade_pipelines.features.base import Feature
+from alphatrade_pipelines.features.catalogue import (
     clock,
     fracdiff,
     microstructure,
@@ -14,7 +15,6 @@ from alphatrade_pipelines.features import (
     volatility,
     volume,
 )
-from alphatrade_pipelines.features.base import Feature
 
 VOLATILITY = "vol_ewma"
 REGIME = "regime"

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from alphatrade_pipelines.features.base import FloatArray, IntArray
-from alphatrade_pipelines.features.regime import STATES, RegimeModel, fresh_belief
+from alphatrade_pipelines.features.catalogue.regime import STATES, RegimeModel, fresh_belief
 
 _PRIOR_BARS = 25.0
 _SMOOTHING = 21

@@ -11,7 +11,7 @@ from statsmodels.tsa.stattools import adfuller
 from alphatrade_pipelines.features import FeatureInputError, FeaturePipeline
 from alphatrade_pipelines.features.adf import adf_critical_value, adf_statistic
 from alphatrade_pipelines.features.base import build
-from alphatrade_pipelines.features.fracdiff import FractionalDifference, fracdiff, fracdiff_weights
+from alphatrade_pipelines.features.catalogue.fracdiff import FractionalDifference, fracdiff, fracdiff_weights
 
 # statsmodels 0.16 changes the type adfuller returns; both unpack alike
 pytestmark = pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")

@@ -14,11 +14,11 @@ from scipy.signal import fftconvolve
 
 from alphatrade_pipelines.features import FeatureInputError, FeaturePipeline, FittedPipeline, check_no_lookahead
 from alphatrade_pipelines.features.base import FloatArray, IntArray, Series, SymbolFeature
-from alphatrade_pipelines.features.fracdiff import FractionalDifference, fracdiff
-from alphatrade_pipelines.features.regime import Regime
+from alphatrade_pipelines.features.catalogue.fracdiff import FractionalDifference, fracdiff
+from alphatrade_pipelines.features.catalogue.regime import Regime
+from alphatrade_pipelines.features.catalogue.returns import Momentum
+from alphatrade_pipelines.features.catalogue.volatility import EwmaVolatility, Parkinson
 from alphatrade_pipelines.features.regime_fit import fit_model
-from alphatrade_pipelines.features.returns import Momentum
-from alphatrade_pipelines.features.volatility import EwmaVolatility, Parkinson
 from alphatrade_pipelines.market import adjust
 
 

@@ -9,7 +9,7 @@ import pytest
 from hmmlearn.hmm import GaussianHMM
 
 from alphatrade_pipelines.features import FeatureConfigError, FeatureInputError, FeaturePipeline, regime_fit
-from alphatrade_pipelines.features.regime import STATES, Regime, RegimeModel, fresh_belief
+from alphatrade_pipelines.features.catalogue.regime import STATES, Regime, RegimeModel, fresh_belief
 from alphatrade_pipelines.features.regime_fit import fit_model, log_likelihood, refit, scheduled_fits
 
 
