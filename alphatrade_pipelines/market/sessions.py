@@ -133,6 +133,11 @@ class SessionCalendar:
             return np.equal(table.opens[position], starts)
         return (starts < table.closes[position]) & (starts + timeframe.minutes * _MINUTE_NS > table.opens[position])
 
+    def bounds_of(self, timestamps: pd.DatetimeIndex) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Open and close (UTC, ns since 1970) of the session of each of ``timestamps``, as :meth:`session_bounds`."""
+        position = self._positions(_as_ns(timestamps))
+        return _table().opens[position], _table().closes[position]
+
     def opens_of(self, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, npt.NDArray[np.bool_]]:
         """Session opens (UTC) of naive ``dates``, and which dates are sessions at all (the opens of the others mean nothing)."""
         table = _table()
