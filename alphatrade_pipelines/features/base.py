@@ -32,7 +32,11 @@ NO_FIT: State = None
 
 
 class Series(NamedTuple):
-    """One symbol's bars after forward adjustment, oldest first, arrays of one length. ``ret``: log return, ``market``: the market's."""
+    """One symbol's bars after forward adjustment, oldest first, arrays of one length.
+
+    ``ret``: log return of the closes, ``market``: the market's; ``day``: the bar's New York date as days since 1970, ``minute``: its start
+    as minutes after New York midnight.
+    """
 
     log_open: FloatArray
     log_high: FloatArray
@@ -42,6 +46,8 @@ class Series(NamedTuple):
     volume: FloatArray
     ret: FloatArray
     market: FloatArray
+    day: FloatArray
+    minute: FloatArray
 
 
 class MarketCursor(ABC):
@@ -51,12 +57,25 @@ class MarketCursor(ABC):
     def update(self, time: int, market: float) -> FloatArray:
         """Values (one for each suffix) at ``time`` (ns since 1970, UTC), ``market`` being the market's log return there."""
 
+    @abstractmethod
+    def save(self) -> State:
+        """What it remembers, as JSON."""
+
+    @abstractmethod
+    def restore(self, saved: State) -> None:
+        """Go on from what :meth:`save` gave."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature(ABC):
-    """Parameters are the dataclass fields. ``frozen`` says that ``fit`` keeps statistics of the training bars."""
+    """Parameters are the dataclass fields. ``frozen`` says that its values rest on statistics that ``fit`` keeps of the training bars.
+
+    ``formula`` and ``reference`` are printed in docs/features.md, in the notation explained there.
+    """
 
     kind: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
     frozen: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ("",)
 
@@ -144,13 +163,13 @@ REGISTRY: dict[str, type[Feature]] = {}
 _Class = TypeVar("_Class", bound=type[Feature])
 
 
-def register(kind: str) -> Callable[[_Class], _Class]:
-    """Make a feature class available to configurations under ``kind``."""
+def register(kind: str, *, formula: str = "", reference: str = "") -> Callable[[_Class], _Class]:
+    """Make a feature class available to configurations under ``kind``, and declare what it computes and after whom."""
 
     def add(cls: _Class) -> _Class:
         if kind in REGISTRY:
             raise FeatureConfigError("a new feature kind", f"{kind!r} twice")
-        cls.kind = kind
+        cls.kind, cls.formula, cls.reference = kind, formula, reference
         REGISTRY[kind] = cls
         return cls
 

@@ -42,7 +42,8 @@ def compute_feature(feature: Feature, table: Table, columns: Columns, state: Sta
 def _compute(feature: Feature, table: Table, columns: Columns, state: State) -> FloatArray:
     if isinstance(feature, SymbolFeature):
         parts = [feature.compute(series, 0, symbol, state) for symbol, series in table.items()]
-        return np.where(table.ages >= feature.warmup, np.concatenate(parts), np.nan)
+        values = np.concatenate(parts).reshape(len(table.times), len(feature.suffixes))
+        return np.where((table.ages >= feature.warmup)[:, None], values, np.nan)
     if isinstance(feature, ColumnFeature):
         source = table.split(columns[feature.inputs[0]])
         return np.concatenate([feature.compute(values, symbol, state) for symbol, values in source.items()])

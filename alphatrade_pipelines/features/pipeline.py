@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,9 @@ import pandas as pd
 
 from alphatrade_pipelines.features.base import Feature, FloatArray, State, SymbolFeature, build
 from alphatrade_pipelines.features.defaults import default_features
-from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureInputError, FeatureStateError, nearest
+from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureInputError, nearest
 from alphatrade_pipelines.features.evaluate import compute_feature, fit_feature
+from alphatrade_pipelines.features.sealed import content_hash, seal, unseal
 from alphatrade_pipelines.features.table import Table
 from alphatrade_pipelines.market import Timeframe
 
@@ -130,7 +129,7 @@ class FittedPipeline:
         self.pipeline = pipeline
         self.states = dict(states)
         self.trained = dict(trained)
-        self.content_hash = hashlib.sha256(self._canonical().encode()).hexdigest()
+        self.content_hash = content_hash(self._content())
 
     @property
     def timeframe(self) -> Timeframe:
@@ -179,6 +178,16 @@ class FittedPipeline:
 
         return FeatureStream(self, history)
 
+    def resume(self, saved: str) -> FeatureStream:
+        """The stream that :meth:`FeatureStream.to_json` saved, in this process or another; it goes on to the same bits.
+
+        Raises:
+            FeatureStateError: damaged, of another format, or saved from another fitted pipeline.
+        """
+        stream = self.stream()
+        stream.restore(saved)
+        return stream
+
     def describe(self) -> dict[str, Any]:
         """What was fitted, for metadata and logs."""
         warmup, listed = self.warmup, self.pipeline.to_config()["features"]
@@ -199,7 +208,7 @@ class FittedPipeline:
 
     def to_json(self) -> str:
         """Everything, with its content hash."""
-        return json.dumps(self._content() | {"content_hash": self.content_hash}, sort_keys=True)
+        return seal(self._content())
 
     @classmethod
     def from_json(cls, text: str) -> FittedPipeline:
@@ -208,26 +217,11 @@ class FittedPipeline:
         Raises:
             FeatureStateError: not JSON, another format version, or content that does not match its hash.
         """
-        try:
-            loaded = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise FeatureStateError("the JSON of a fitted pipeline", f"text that is no JSON ({error})") from error
-        if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:
-            raise FeatureStateError(
-                f"a fitted pipeline of format {FORMAT}", str(loaded)[:80], fix="Fit the features again with this version."
-            )
-        fitted = cls(FeaturePipeline.from_config(loaded["config"]), loaded["states"], loaded["trained"])
-        if fitted.content_hash != loaded.get("content_hash"):
-            raise FeatureStateError(
-                f"content hash {loaded.get('content_hash')}", fitted.content_hash, fix="The state was changed after it was saved."
-            )
-        return fitted
+        loaded = unseal(text, FORMAT, "fitted pipeline")
+        return cls(FeaturePipeline.from_config(loaded["config"]), loaded["states"], loaded["trained"])
 
     def _content(self) -> dict[str, Any]:
         return {"format": FORMAT, "config": self.pipeline.to_config(), "states": self.states, "trained": self.trained}
-
-    def _canonical(self) -> str:
-        return json.dumps(self._content(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _named(feature: Feature, name: str, values: FloatArray) -> dict[str, FloatArray]:

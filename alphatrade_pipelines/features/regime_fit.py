@@ -7,8 +7,8 @@ ordered by variance; and a refit is rejected, leaving the model in force, when
 
 - ``collapsed``: a parameter is not finite, or a state holds less than 1 % of the window;
 - ``worse``: its penalised fit is below that of the model in force on the same window (log likelihood per bar, with a margin);
-- ``relabelled``: matching its states to those of the model in force by their filtered probabilities on the latest returns (Hungarian
-  assignment) does not give back the variance order: the states no longer mean the same.
+- ``relabelled``: matching its states to those of the model in force by their filtered probabilities on the latest returns (the best of
+  the six assignments) does not give back the variance order: the states no longer mean the same.
 
 A rejected warm fit is tried once more from scratch. After ``_PATIENCE`` rejected refits in a row a relabelled model is accepted, so that
 a market which really changed is not described by an old model for ever.
@@ -16,14 +16,12 @@ a market which really changed is not described by an old model for ever.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import permutations
 
 import numpy as np
 
 from alphatrade_pipelines.features.base import FloatArray, IntArray
-from alphatrade_pipelines.features.catalogue.regime import STATES, RegimeModel, fresh_belief
+from alphatrade_pipelines.features.hmm import STATES, RegimeModel, expectation
 
 _PRIOR_BARS = 25.0
 _SMOOTHING = 21
@@ -32,22 +30,26 @@ _WORSE_BY = 0.01
 _COMPARED = 500
 _PATIENCE = 5
 _STAY = 0.95
+_ITERATIONS = 200
+# EM stops when a step gains less log likelihood than this, in all and per return: a long window would else polish digits for ever
+_GAIN, _GAIN_PER_RETURN = 1e-2, 1e-6
 
 
 def scheduled_fits(
-    x: FloatArray, times: IntArray, min_bars: int, refit_every: int, max_bars: int
+    x: FloatArray, times: IntArray, min_bars: int, refit_every: int, max_bars: int | None
 ) -> tuple[list[RegimeModel], dict[str, int]]:
-    """Models fitted after ``min_bars``, ``min_bars + refit_every``, … returns, each on the last ``max_bars`` of them, and the rejections.
+    """Models fitted after ``min_bars``, ``min_bars + refit_every``, … returns, and the rejections by reason.
 
     Args:
         x: finite market returns, oldest first.
         times: their time stamps (ns since 1970); a model holds from the time stamp of the last return it was fitted on.
+        max_bars: a fit looks back at most that far; None: at all returns up to then (expanding).
     """
     models: list[RegimeModel] = []
     rejected = {"collapsed": 0, "worse": 0, "relabelled": 0}
     in_a_row = 0
     for count in range(min_bars, len(x) + 1, refit_every):
-        window = x[max(0, count - max_bars) : count]
+        window = x[0 if max_bars is None else max(0, count - max_bars) : count]
         model, reason = refit(window, int(times[count - 1]), models[-1] if models else None, in_a_row >= _PATIENCE)
         if model is not None:
             models.append(model)
@@ -64,11 +66,7 @@ def refit(window: FloatArray, known_from: int, current: RegimeModel | None, leni
         return None, reason
     starts = [None] if current is None else [current, None]
     for start in starts:
-        try:
-            model = fit_model(window, known_from, start)
-        except ValueError:  # hmmlearn refuses parameters that are no distribution: an emptied state
-            reason = "collapsed"
-            continue
+        model = fit_model(window, known_from, start)
         reason = _fault(model, window, current, lenient)
         if not reason:
             return model, ""
@@ -76,35 +74,42 @@ def refit(window: FloatArray, known_from: int, current: RegimeModel | None, leni
 
 
 def fit_model(window: FloatArray, known_from: int, start: RegimeModel | None) -> RegimeModel:
-    """Expectation maximisation by hmmlearn, from ``start`` or from the tercile initialisation; states ordered by variance."""
-    from hmmlearn.hmm import GaussianHMM
-
+    """Expectation maximisation from ``start`` or from the tercile initialisation; states ordered by variance."""
     scale = float(np.std(window))
     z = window / scale
     means, variances = _terciles(z)
-    # without weight the prior is a plain maximum of the likelihood; with it, _PRIOR_BARS returns of the tercile's variance are added
-    prior = {"covars_prior": _PRIOR_BARS * variances[:, None], "covars_weight": 1.0 + _PRIOR_BARS}
-    hmm = GaussianHMM(STATES, "diag", n_iter=200, tol=1e-2, params="tmc", init_params="", implementation="scaling", **prior)
-    hmm.startprob_ = np.full(STATES, 1.0 / STATES)
-    hmm.transmat_ = np.full((STATES, STATES), (1.0 - _STAY) / (STATES - 1)) + np.eye(STATES) * (_STAY - (1.0 - _STAY) / (STATES - 1))
-    hmm.means_, hmm.covars_ = means[:, None], variances[:, None]
+    # _PRIOR_BARS pseudo-returns with the tercile's variance are added to each state
+    prior = _PRIOR_BARS * variances
+    transition = np.full((STATES, STATES), (1.0 - _STAY) / (STATES - 1))
+    np.fill_diagonal(transition, _STAY)
     if start is not None:
-        hmm.transmat_ = start.transition
-        hmm.means_, hmm.covars_ = start.means[:, None] / scale, start.variances[:, None] / scale**2
-    with _quiet("hmmlearn"):
-        hmm.fit(z[:, None])
-    fitted = np.asarray(hmm.covars_).reshape(STATES)
-    order = np.argsort(fitted, kind="stable")
-    transition = np.asarray(hmm.transmat_)[np.ix_(order, order)]
-    return RegimeModel(known_from, hmm.means_[order, 0] * scale, fitted[order] * scale**2, np.ascontiguousarray(transition))
+        means, variances, transition = start.means / scale, start.variances / scale**2, start.transition
+    means, variances, transition = maximise(z, means, variances, transition, prior)
+    order = np.argsort(variances, kind="stable")
+    ordered = np.ascontiguousarray(transition[np.ix_(order, order)])
+    return RegimeModel(known_from, means[order] * scale, variances[order] * scale**2, ordered)
 
 
-def log_likelihood(model: RegimeModel, x: FloatArray) -> float:
-    """Mean log likelihood of a return given the returns before it."""
-    filtered = model.filter(x, fresh_belief())
-    predicted = np.vstack([np.full(STATES, 1.0 / STATES), filtered[:-1] @ model.transition])
-    density = np.exp(-0.5 * (x[:, None] - model.means) ** 2 / model.variances) / np.sqrt(2.0 * np.pi * model.variances)
-    return float(np.mean(np.log(np.maximum((predicted * density).sum(axis=1), 1e-300))))
+def maximise(
+    z: FloatArray, means: FloatArray, variances: FloatArray, transition: FloatArray, prior: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(means, variances, transition) after EM from the given ones; ``prior``: sum of squares added to each state with _PRIOR_BARS counts.
+
+    An emptied state gives parameters that are not finite, which the caller rejects.
+    """
+    before = -np.inf
+    enough = max(_GAIN, _GAIN_PER_RETURN * len(z))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(_ITERATIONS):
+            found = expectation(z, means, variances, transition)
+            means = found.total / found.weight
+            spread = found.square - 2.0 * means * found.total + means * means * found.weight
+            variances = (prior + spread) / (_PRIOR_BARS + found.weight)
+            transition = found.moves / found.moves.sum(axis=1, keepdims=True)
+            if not found.log_likelihood - before >= enough:
+                break
+            before = found.log_likelihood
+    return means, variances, transition
 
 
 def _terciles(z: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -119,31 +124,19 @@ def _fault(model: RegimeModel, window: FloatArray, current: RegimeModel | None, 
     finite = all(np.isfinite(value).all() for value in (model.means, model.variances, model.transition))
     if not finite or (model.variances <= 0.0).any():
         return "collapsed"
-    filtered = model.filter(window, fresh_belief())
+    filtered, likelihood = model.judge(window)
     if filtered.mean(axis=0).min() < _LEAST_SHARE:
         return "collapsed"
     if current is None:
         return ""
-    if log_likelihood(model, window) < log_likelihood(current, window) - _WORSE_BY:
+    before, standard = current.judge(window)
+    if likelihood < standard - _WORSE_BY:
         return "worse"
-    return "" if lenient or _same_meaning(current.filter(window, fresh_belief()), filtered) else "relabelled"
+    return "" if lenient or _same_meaning(before, filtered) else "relabelled"
 
 
 def _same_meaning(before: FloatArray, after: FloatArray) -> bool:
-    from scipy.optimize import linear_sum_assignment
-
+    """Whether the assignment of states with the largest overlap of probabilities is the identity."""
     overlap = before[-_COMPARED:].T @ after[-_COMPARED:]
-    _, match = linear_sum_assignment(-overlap)
-    return bool((match == np.arange(STATES)).all())
-
-
-@contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
-    """hmmlearn warns when the prior makes the plain likelihood dip by rounding; convergence is judged by :func:`_fault` instead."""
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    states = np.arange(STATES)
+    return max(permutations(range(STATES)), key=lambda to: float(overlap[states, to].sum())) == tuple(range(STATES))

@@ -17,14 +17,16 @@ from alphatrade_pipelines.features.base import (
     State,
     SymbolFeature,
 )
-from alphatrade_pipelines.features.errors import FeatureInputError
+from alphatrade_pipelines.features.errors import FeatureInputError, FeatureStateError
 from alphatrade_pipelines.features.kernels import group_means, logs
 from alphatrade_pipelines.features.pipeline import FittedPipeline
-from alphatrade_pipelines.features.table import COLUMNS, Table, check_frame, check_values, index_arrays
+from alphatrade_pipelines.features.sealed import decode, encode, seal, unseal
+from alphatrade_pipelines.features.table import COLUMNS, Table, check_frame, check_values, index_arrays, new_york
 from alphatrade_pipelines.market import ForwardAdjuster
 
 _FIELDS = Series._fields
 _RET, _MARKET, _LOG_CLOSE = _FIELDS.index("ret"), _FIELDS.index("market"), _FIELDS.index("log_close")
+STREAM_FORMAT = 1
 
 
 class SeriesBuffer:
@@ -62,10 +64,20 @@ class SeriesBuffer:
         """Attach the market's return to the last bar."""
         self._data[_MARKET, self._length - 1] = value
 
-    @property
-    def series(self) -> Series:
-        """Views of the bars kept."""
-        return Series(*(column[: self._length] for column in self._data))
+    def last(self, count: int) -> Series:
+        """Views of the last ``count`` bars, or of all that are kept if fewer."""
+        part = self._data[:, max(0, self._length - count) : self._length]
+        return Series(*part)
+
+    def save(self) -> State:
+        """The bars a value can depend on, and the age, as JSON."""
+        return {"age": self.age, "bars": encode(np.ascontiguousarray(self._data[:, max(0, self._length - self._memory) : self._length]))}
+
+    def restore(self, saved: State) -> None:
+        """Go on from what :meth:`save` gave."""
+        bars = decode(saved["bars"]).reshape(len(_FIELDS), -1)
+        self._length, self.age = bars.shape[1], int(saved["age"])
+        self._data[:, : self._length] = bars
 
 
 class _Tick:
@@ -73,14 +85,21 @@ class _Tick:
 
     def __init__(self, time: int, market: float, symbols: list[str], buffers: list[SeriesBuffer]) -> None:
         self.time, self.market, self.symbols = time, market, symbols
-        self._known = [(symbol, buffer.age, buffer.series) for symbol, buffer in zip(symbols, buffers, strict=True)]
+        self._known = list(zip(symbols, buffers, strict=True))
+        self._parts: dict[int, list[Series]] = {}
+
+    def _series(self, memory: int) -> list[Series]:
+        """The last ``memory`` bars of each symbol: a feature sees no more than it declares, and works on no more than it needs."""
+        if memory not in self._parts:
+            self._parts[memory] = [buffer.last(memory) for _, buffer in self._known]
+        return self._parts[memory]
 
     def last_values(self, feature: SymbolFeature, state: State) -> FloatArray:
-        """The feature on the last bar of each symbol; NaN during the warm-up."""
+        """The feature on the last bar of each symbol, array (symbols, suffixes); NaN during the warm-up."""
         warmup = feature.warmup
-        values = np.full(len(self._known), np.nan)
-        for at, (symbol, age, series) in enumerate(self._known):
-            if age >= warmup:
+        values = np.full((len(self._known), len(feature.suffixes)), np.nan)
+        for at, ((symbol, buffer), series) in enumerate(zip(self._known, self._series(feature.memory), strict=True)):
+            if buffer.age >= warmup:
                 values[at] = feature.compute(series, len(series.close) - 1, symbol, state)[0]
         return values
 
@@ -89,7 +108,8 @@ class FeatureStream:
     """Feed every time stamp once, oldest first, all its symbols together: ranks and the market return need them.
 
     ``history`` brings the stream to the state it would have after streaming those bars. After an error while a bar was taken in, the
-    stream refuses to go on (its state is not that of any bar): build a new one from history.
+    stream refuses to go on (its state is not that of any bar): build a new one from history. :meth:`to_json` saves it between two bars
+    and ``FittedPipeline.resume`` goes on from there, to the same bits.
     """
 
     def __init__(self, fitted: FittedPipeline, history: pd.DataFrame | None = None) -> None:
@@ -118,7 +138,7 @@ class FeatureStream:
         """
         time, symbols, position, raw = self._check(bars)
         self._failed = True
-        market = self._take(symbols, raw)
+        market = self._take(time, symbols, raw)
         columns = self._evaluate(time, symbols, market)
         self._failed, self._time = False, time
         values = np.empty((len(symbols), len(columns)))
@@ -140,17 +160,54 @@ class FeatureStream:
             raise FeatureInputError(f"a time stamp after {last}", found, fix="Each time stamp is streamed once, oldest first.")
         return time, [str(name) for name in names[position]], position, raw
 
-    def _take(self, symbols: list[str], raw: FloatArray) -> float:
+    def to_json(self) -> str:
+        """All it remembers, with a content hash and the hash of the fitted pipeline it belongs to.
+
+        Raises:
+            FeatureInputError: the last update failed, so that the state is not that of any bar.
+        """
+        if self._failed:
+            raise FeatureInputError("a stream whose last update succeeded", "one that failed", fix="Build a new stream from history.")
+        content = {
+            "format": STREAM_FORMAT,
+            "pipeline": self._fitted.content_hash,
+            "time": self._time,
+            "buffers": {symbol: buffer.save() for symbol, buffer in self._buffers.items()},
+            "cursors": {name: cursor.save() for name, cursor in self._cursors.items()},
+            "adjuster": self._adjuster.save(),
+        }
+        return seal(content)
+
+    def restore(self, text: str) -> None:
+        """Replace what it remembers by what :meth:`to_json` gave.
+
+        Raises:
+            FeatureStateError: not JSON, damaged, of another format, or of a stream of another fitted pipeline.
+        """
+        saved = unseal(text, STREAM_FORMAT, "stream")
+        if saved["pipeline"] != self._fitted.content_hash:
+            fix = "Resume with the pipeline it was saved from, or build a new stream from history."
+            raise FeatureStateError(f"a stream of the pipeline {self._fitted.content_hash}", f"one of {saved['pipeline']}", fix=fix)
+        self._buffers = {symbol: SeriesBuffer(self._fitted.memory_bars) for symbol in saved["buffers"]}
+        for symbol, state in saved["buffers"].items():
+            self._buffers[symbol].restore(state)
+        for name, state in saved["cursors"].items():
+            self._cursors[name].restore(state)
+        self._adjuster = ForwardAdjuster.restored(saved["adjuster"])
+        self._time = int(saved["time"])
+
+    def _take(self, time: int, symbols: list[str], raw: FloatArray) -> float:
         """Adjust and append the bars; the market's return."""
         adjusted = np.empty((len(symbols), 5))
         for row, symbol in enumerate(symbols):
             bar, _ = self._adjuster.update(symbol, dict(zip(COLUMNS, raw[row].tolist(), strict=True)))
             adjusted[row] = [bar[name] for name in COLUMNS[:5]]
+        day, minute = (float(part[0]) for part in new_york(np.array([time], dtype=np.int64)))
         log_prices = logs(np.ascontiguousarray(adjusted[:, :4]).ravel()).reshape(-1, 4)
         for row, symbol in enumerate(symbols):
             if symbol not in self._buffers:
                 self._buffers[symbol] = SeriesBuffer(self._fitted.memory_bars)
-            self._buffers[symbol].append(np.array([*log_prices[row], adjusted[row, 3], adjusted[row, 4], np.nan, np.nan]))
+            self._buffers[symbol].append(np.array([*log_prices[row], adjusted[row, 3], adjusted[row, 4], np.nan, np.nan, day, minute]))
         returns = np.array([self._buffers[symbol].last_return for symbol in symbols])
         market = float(group_means(returns, *_one_group(len(symbols)))[0])
         for symbol in symbols:
@@ -162,7 +219,7 @@ class FeatureStream:
         tick = _Tick(time, market, symbols, [self._buffers[symbol] for symbol in symbols])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for name, feature in self._fitted.pipeline.features.items():
-                values = self._values(name, feature, columns, tick).reshape(len(symbols), -1)
+                values = self._values(name, feature, columns, tick).reshape(len(symbols), len(feature.suffixes))
                 values = np.where(np.isfinite(values), values, np.nan)
                 columns |= {column: np.ascontiguousarray(values[:, at]) for at, column in enumerate(feature.columns(name))}
         return columns

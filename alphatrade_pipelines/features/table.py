@@ -18,6 +18,8 @@ from alphatrade_pipelines.market import adjust_forward
 PRICES = ("open", "high", "low", "close")
 ObjectArray = npt.NDArray[np.object_]
 _NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_MINUTE_NS = 60_000_000_000
+_DAY_NS = 1440 * _MINUTE_NS
 COLUMNS = (*PRICES, "volume", "split", "dividend")
 
 
@@ -56,7 +58,8 @@ class Table:
         groups = np.append(edges, len(ordered)).astype(np.int64)
         group_of_row = np.empty(len(times), dtype=np.int64)
         group_of_row[order] = np.repeat(np.arange(len(edges)), np.diff(groups))
-        flat, market = _derive(adjust_forward(bars), starts, order, groups, group_of_row)
+        day, minute = (part[group_of_row] for part in new_york(ordered[edges]))
+        flat, market = _derive(adjust_forward(bars), starts, order, groups, group_of_row, day, minute)
         series = tuple(Series(*(column[low:high] for column in flat)) for low, high in pairwise(bounds.tolist()))
         return cls(tuple(str(name) for name in names[starts]), bounds, times, order, groups, ordered[edges], group_of_row, market, series)
 
@@ -75,8 +78,20 @@ class Table:
         return np.arange(1, len(self.times) + 1, dtype=np.int64) - np.repeat(self.bounds[:-1], lengths)
 
 
+def new_york(times: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(date as days since 1970, minutes after midnight) in New York of instants in ns since 1970 UTC."""
+    local = pd.DatetimeIndex(times, tz="UTC").tz_convert("America/New_York").tz_localize(None).as_unit("ns").asi8
+    return (local // _DAY_NS).astype(np.float64), (local % _DAY_NS) / _MINUTE_NS
+
+
 def _derive(
-    adjusted: pd.DataFrame, starts: IntArray, order: IntArray, groups: IntArray, group_of_row: IntArray
+    adjusted: pd.DataFrame,
+    starts: IntArray,
+    order: IntArray,
+    groups: IntArray,
+    group_of_row: IntArray,
+    day: FloatArray,
+    minute: FloatArray,
 ) -> tuple[Series, FloatArray]:
     opened, high, low, close, volume = (np.array(adjusted[name], dtype=np.float64) for name in (*PRICES, "volume"))
     log_close = logs(close)
@@ -84,7 +99,7 @@ def _derive(
     ret[1:] = log_close[1:] - log_close[:-1]
     ret[starts] = np.nan
     market = group_means(ret, order, groups)
-    return Series(logs(opened), logs(high), logs(low), log_close, close, volume, ret, market[group_of_row]), market
+    return Series(logs(opened), logs(high), logs(low), log_close, close, volume, ret, market[group_of_row], day, minute), market
 
 
 def index_arrays(index: pd.MultiIndex) -> tuple[ObjectArray, IntArray]:

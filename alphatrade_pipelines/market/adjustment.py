@@ -69,6 +69,17 @@ class ForwardAdjuster:
         self._total: dict[str, float] = {}
         self._splits: dict[str, float] = {}
 
+    def save(self) -> dict[str, dict[str, float]]:
+        """What it remembers, as JSON: previous raw close, total factor and split factor by symbol."""
+        return {"previous": dict(self._previous), "total": dict(self._total), "splits": dict(self._splits)}
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Mapping[str, float]]) -> ForwardAdjuster:
+        """Inverse of :meth:`save`."""
+        adjuster = cls()
+        adjuster._previous, adjuster._total, adjuster._splits = (dict(saved[name]) for name in ("previous", "total", "splits"))
+        return adjuster
+
     def update(self, symbol: str, bar: Mapping[str, float]) -> tuple[dict[str, float], float]:
         """The adjusted bar and its factor. ``bar`` needs open, high, low, close, volume, split, dividend (raw)."""
         previous = self._previous.get(symbol)

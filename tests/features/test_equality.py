@@ -15,32 +15,61 @@ from alphatrade_pipelines.market import SampleSource
 # every registered kind, with windows short enough for a hundred bars
 SMALL = {
     "momentum": {"window": 7, "skip": 2},
+    "maximum_return": {"window": 5},
+    "below_high": {"window": 6},
+    "close_volatility": {"window": 6},
     "ewma_volatility": {"span": 5},
     "parkinson": {"window": 6},
     "garman_klass": {"window": 6},
     "rogers_satchell": {"window": 6},
     "yang_zhang": {"window": 6},
     "volatility_ratio": {"short": 3, "long": 9},
+    "skewness": {"window": 7},
+    "kurtosis": {"window": 7},
+    "downside_share": {"window": 5},
+    "jump_share": {"window": 5},
     "amihud": {"window": 5},
+    "hasbrouck_lambda": {"window": 5},
     "kyle_lambda": {"window": 5},
+    "kyle_ratio": {"window": 5},
+    "vpin": {"window": 5},
+    "order_flow": {"window": 5},
     "roll": {"window": 5},
     "corwin_schultz": {"window": 4},
-    "vpin": {"window": 5},
+    "bekker_parkinson": {"window": 4},
+    "edge": {"window": 6},
     "volume_zscore": {"window": 6},
+    "volume_trend": {"short": 2, "long": 8},
+    "volume_for_time": {"window": 6},
+    "plug_in_entropy": {"window": 12, "word": 2},
+    "lempel_ziv": {"window": 12},
+    "kontoyiannis": {"window": 12},
+    "cusum_break": {"window": 9},
+    "sadf": {"window": 14, "shortest": 7},
+    "trend_scan": {"window": 12, "shortest": 5},
     "rsi": {"window": 5},
     "price_zscore": {"window": 6},
     "beta": {"window": 8},
+    "market_correlation": {"window": 8},
+    "residual_return": {"window": 8},
+    "residual_volatility": {"window": 8},
     "relative_return": {"window": 5},
+    "session_return": {"limit": 20},
+    "overnight_return": {"limit": 20},
+    "vwap_distance": {"limit": 20},
+    "session_location": {"limit": 90},
     "fracdiff": {"threshold": 0.02, "min_bars": 50},
     "cross_rank": {"column": "momentum"},
+    "dispersion": {"column": "momentum"},
     "training_percentile": {"column": "ewma_volatility", "min_values": 60, "points": 51},
+    "volatility_regime": {"column": "training_percentile"},
     "regime": {"min_bars": 100, "refit_every": 10, "max_bars": 120},
 }
-READ_A_COLUMN = ("cross_rank", "training_percentile")
+READ_A_COLUMN = ("cross_rank", "dispersion", "training_percentile", "volatility_regime")  # in this order
 
 
 def small_pipeline(timeframe: str) -> FeaturePipeline:
-    kinds = sorted(REGISTRY, key=lambda kind: (kind in READ_A_COLUMN, kind))
+    kinds = sorted(set(REGISTRY) - set(READ_A_COLUMN)) + list(READ_A_COLUMN)
     return FeaturePipeline(timeframe, {kind: build(kind, SMALL.get(kind, {})) for kind in kinds})
 
 
@@ -108,7 +137,7 @@ def test_prices_in_another_unit_change_only_what_is_measured_in_dollars(make_bar
     scaled[["open", "high", "low", "close", "dividend"]] *= 4.0
     pipeline = FeaturePipeline.default("1Day")
     one, four = pipeline.fit(bars).transform(bars), pipeline.fit(scaled).transform(scaled)
-    dollars = {"amihud_21": 0.25, "kyle_lambda_21": 0.25}
+    dollars = {"amihud_21": 0.25, "kyle_lambda_21": 0.25, "hasbrouck_lambda_21": 0.5}
     level = {"fracdiff"}
     for name in one.columns.difference(list(level)):
         np.testing.assert_allclose(four[name], one[name] * dollars.get(name, 1.0), rtol=1e-6, atol=1e-8, err_msg=name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import alphatrade_pipelines
 from alphatrade_pipelines.features import (
     FeatureConfigError,
     FeatureInputError,
@@ -149,9 +152,10 @@ def test_constant_prices_and_zero_volume_are_nan_never_zero(bars, fitted) -> Non
         "beta_63",
         "relative_return_21",
     }
-    defined |= {"momentum_rank_63", "regime_low_vol", "regime_high_vol"}
+    defined |= {"max_return_21", "below_high_126", "residual_return_63", "momentum_rank_63", "reversal_rank_5", "dispersion_21"}
+    defined |= {"weekday", "days_since_bar", "regime_low_vol", "regime_high_vol"}
     assert found.drop(columns=list(defined)).isna().all().all()
-    assert (found[["return_1", "momentum_63", "gap"]] == 0.0).all().all(), "a return of zero is a fact"
+    assert (found[["return_1", "momentum_63", "gap", "max_return_21", "below_high_126"]] == 0.0).all().all(), "a return of zero is a fact"
 
 
 def test_a_week_without_volume_is_nan_while_the_window_holds_it(bars, fitted) -> None:
@@ -252,5 +256,6 @@ assert fitted.stream().update(bars.groupby(level="timestamp").get_group(bars.ind
 heavy = {"hmmlearn", "sklearn", "statsmodels", "mlflow", "dagster", "catboost"} & set(sys.modules)
 assert not heavy, heavy
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    here = os.environ | {"PYTHONPATH": str(Path(alphatrade_pipelines.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,9 @@ import pytest
 from hmmlearn.hmm import GaussianHMM
 
 from alphatrade_pipelines.features import FeatureConfigError, FeatureInputError, FeaturePipeline, regime_fit
-from alphatrade_pipelines.features.catalogue.regime import STATES, Regime, RegimeModel, fresh_belief
-from alphatrade_pipelines.features.regime_fit import fit_model, log_likelihood, refit, scheduled_fits
+from alphatrade_pipelines.features.catalogue.regime import Regime
+from alphatrade_pipelines.features.hmm import STATES, RegimeModel, fresh_belief
+from alphatrade_pipelines.features.regime_fit import fit_model, refit, scheduled_fits
 
 
 def simulate(n: int, seed: int, stay: float = 0.98) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +57,7 @@ def test_filter_equals_hmmlearn_posterior_of_each_prefix(simulated) -> None:
 def test_log_likelihood_equals_hmmlearn(simulated) -> None:
     x = simulated[0][:400]
     model = fit_model(x, 0, None)
-    assert log_likelihood(model, x) == pytest.approx(as_hmmlearn(model).score(x[:, None]) / len(x), rel=1e-10)
+    assert model.judge(x)[1] == pytest.approx(as_hmmlearn(model).score(x[:, None]) / len(x), rel=1e-10)
 
 
 def test_filter_survives_an_impossible_return(simulated) -> None:

@@ -45,7 +45,11 @@ def _widest(threshold: float) -> int:
     return max(len(fracdiff_weights(d, threshold)) for d in GRID)
 
 
-@register("fracdiff")
+@register(
+    "fracdiff",
+    formula="sum_k w_k c[i - k], w_0 = 1, w_k = -w_{k-1} (d - k + 1) / k while |w_k| >= threshold; d by ADF on training bars",
+    reference="Hosking (1981); Lopez de Prado (2018), ch. 5",
+)
 @dataclass(frozen=True)
 class FractionalDifference(SymbolFeature):
     """``threshold``: weight cut-off; ``lags`` and ``significance``: of the ADF test; ``min_bars``: history a symbol needs for its own d.

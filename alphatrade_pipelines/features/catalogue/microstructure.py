@@ -1,27 +1,23 @@
-"""Microstructure proxies from bars: illiquidity, price impact, spread and order-flow toxicity.
+"""Illiquidity, price impact and order flow, estimated from bars.
 
-With r the log return, V the volume and D = close x volume in dollars. A bar without volume has no price impact, a window without
-movement no spread: NaN.
+A bar without volume has no price impact, a window without movement no order flow: NaN.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from alphatrade_pipelines.features.base import FloatArray, Series, State, Windowed, register
-from alphatrade_pipelines.features.kernels import co_moment, half_tanh, normal_cdf, positive, previous, rolling_mean, rolling_variance
-
-_DENOMINATOR = 3.0 - 2.0 * math.sqrt(2.0)
+from alphatrade_pipelines.features.kernels import co_moment, normal_cdf, positive, previous, rolling_mean, rolling_variance
 
 
-@register("amihud")
+@register("amihud", formula="mean |r| / D", reference="Amihud (2002)")
 @dataclass(frozen=True)
 class Amihud(Windowed):
-    """Amihud (2002): mean of abs(r) / D, return per dollar traded."""
+    """Return per dollar traded."""
 
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 1
@@ -30,10 +26,22 @@ class Amihud(Windowed):
         return rolling_mean(np.abs(series.ret) / positive(series.close * series.volume), self.window, first)
 
 
-@register("kyle_lambda")
+@register("hasbrouck_lambda", formula="mean |r| / sqrt(D)", reference="Hasbrouck (2009); Lopez de Prado (2018), ch. 19")
+@dataclass(frozen=True)
+class HasbrouckLambda(Windowed):
+    """Return per square root of the dollars traded."""
+
+    extra: ClassVar[int] = 1
+    least: ClassVar[int] = 1
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        return rolling_mean(np.abs(series.ret) / np.sqrt(positive(series.close * series.volume)), self.window, first)
+
+
+@register("kyle_lambda", formula="cov(r, q) / var(q), q = sign(r) D", reference="Kyle (1985); Hasbrouck (2009)")
 @dataclass(frozen=True)
 class KyleLambda(Windowed):
-    """Kyle (1985) as a regression slope (Hasbrouck 2009): cov(r, q) / var(q), q = sign(r) D being signed dollar volume (tick rule)."""
+    """Price impact as the slope of returns on signed dollar volume (tick rule)."""
 
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 3
@@ -43,48 +51,29 @@ class KyleLambda(Windowed):
         return co_moment(series.ret, signed, self.window, first) / positive(co_moment(signed, signed, self.window, first))
 
 
-@register("roll")
+@register("kyle_ratio", formula="mean |C[i] - C[i - 1]| / V", reference="Kyle (1985); Lopez de Prado (2018), ch. 19")
 @dataclass(frozen=True)
-class Roll(Windowed):
-    """Roll (1984): 2 sqrt(abs(cov(r[i], r[i - 1]))), a relative spread; the absolute value as in Lopez de Prado (2018), chapter 19."""
-
-    extra: ClassVar[int] = 2
-    least: ClassVar[int] = 3
-
-    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        covariance = co_moment(series.ret, previous(series.ret), self.window, first) / (self.window - 1)
-        return 2.0 * np.sqrt(positive(np.abs(covariance)))
-
-
-@register("corwin_schultz")
-@dataclass(frozen=True)
-class CorwinSchultz(Windowed):
-    """Corwin and Schultz (2012): relative spread from the highs and lows of two bars, negative estimates set to zero.
-
-    beta is averaged over ``window`` pairs as in Lopez de Prado (2018), snippet 19.1; gamma is of the last pair. NaN without any range.
-    """
+class KyleRatio(Windowed):
+    """Price impact as the mean price change, in dollars, per share traded."""
 
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 1
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        span = series.log_high - series.log_low
-        square = span * span
-        beta = positive(rolling_mean(square + previous(square), self.window, first))
-        top = np.maximum(series.log_high, previous(series.log_high))
-        bottom = np.minimum(series.log_low, previous(series.log_low))
-        gamma = ((top - bottom) * (top - bottom))[first:]
-        alpha = (math.sqrt(2.0) - 1.0) * np.sqrt(beta) / _DENOMINATOR - np.sqrt(gamma / _DENOMINATOR)
-        return half_tanh(np.maximum(alpha, 0.0))
+        return rolling_mean(np.abs(series.close - previous(series.close)) / positive(series.volume), self.window, first)
 
 
-@register("vpin")
-@dataclass(frozen=True)
-class Vpin(Windowed):
-    """VPIN by bulk volume classification (Easley, Lopez de Prado, O'Hara 2012) on time bars: sum of abs(buy - sell) volume over volume.
+def bulk_imbalance(ret: FloatArray, volume: FloatArray, window: int, first: int = 0) -> FloatArray:
+    """Bought minus sold volume of each bar by bulk volume classification, NaN until ``window`` returns are there.
 
-    The buy share of a bar is Phi(r / sigma), sigma the standard deviation of the ``window`` returns up to it.
+    The bought share is Phi(r / sigma), sigma the standard deviation of the ``window`` returns up to the bar.
     """
+    sigma = np.sqrt(rolling_variance(ret, window, first))
+    return volume[first:] * (2.0 * normal_cdf(ret[first:] / sigma) - 1.0)
+
+
+class BulkClassified(Windowed):
+    """Reads ``window`` bars of classified volume, each classified by the ``window`` returns up to it."""
 
     extra: ClassVar[int] = 1
 
@@ -93,6 +82,27 @@ class Vpin(Windowed):
         return 2 * self.window
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        sigma = np.sqrt(rolling_variance(series.ret, self.window, 0))
-        imbalance = series.volume * np.abs(2.0 * normal_cdf(series.ret / sigma) - 1.0)
-        return rolling_mean(imbalance, self.window, first) / positive(rolling_mean(series.volume, self.window, first))
+        begin = max(0, first - self.window + 1)  # earlier bars lie in no window
+        flow = self._weigh(bulk_imbalance(series.ret, series.volume, self.window, begin))
+        total = positive(rolling_mean(series.volume, self.window, first))
+        return rolling_mean(flow, self.window, first - begin) / total
+
+    @staticmethod
+    def _weigh(imbalance: FloatArray) -> FloatArray:
+        return imbalance
+
+
+@register("vpin", formula="sum |V (2 Phi(r / sigma) - 1)| / sum V, sigma = std r", reference="Easley, Lopez de Prado and O'Hara (2012)")
+@dataclass(frozen=True)
+class Vpin(BulkClassified):
+    """Order-flow toxicity by bulk volume classification on time bars, 0 (balanced) to 1."""
+
+    @staticmethod
+    def _weigh(imbalance: FloatArray) -> FloatArray:
+        return np.abs(imbalance)
+
+
+@register("order_flow", formula="sum V (2 Phi(r / sigma) - 1) / sum V, sigma = std r", reference="Easley, Lopez de Prado and O'Hara (2016)")
+@dataclass(frozen=True)
+class OrderFlow(BulkClassified):
+    """Net order flow by bulk volume classification, -1 (all sold) to 1 (all bought)."""

@@ -12,7 +12,11 @@ from alphatrade_pipelines.features.base import ColumnFeature, FloatArray, State,
 from alphatrade_pipelines.features.errors import FeatureInputError
 
 
-@register("training_percentile")
+@register(
+    "training_percentile",
+    formula="share of the training values of the column below the value, half of the equal ones included",
+    reference="probability integral transform, Rosenblatt (1952)",
+)
 @dataclass(frozen=True)
 class TrainingPercentile(ColumnFeature):
     """Share, 0 to 1, of the training values of ``column`` below the value (half of the equal ones), on a grid of ``points`` quantiles.

@@ -1,31 +1,79 @@
-"""The symbol against the market, the market being the equal-weighted mean return of the universe as present at each time stamp."""
+"""The symbol against the others: the market (the equal-weighted mean return of the universe at each time stamp) and the cross-section.
+
+The universe is what is present at the time stamp; with a single symbol there is nothing to compare with, and its residual is nothing: NaN.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from alphatrade_pipelines.features.base import CrossSectionFeature, FloatArray, IntArray, Series, State, Windowed, register
-from alphatrade_pipelines.features.kernels import co_moment, group_ranks, positive, rolling_mean
+from alphatrade_pipelines.features.kernels import central_moment, co_moment, group_ranks, group_spread, positive, rolling_mean
+
+# a residual variance below this share of the total is what cancellation leaves of zero
+_NOISE = 1e-12
 
 
-@register("beta")
-@dataclass(frozen=True)
-class Beta(Windowed):
-    """cov(r, m) / var(m) over the last ``window`` returns of the symbol and the market at the same time stamps."""
+class AgainstMarket(Windowed):
+    """Reads the last ``window`` returns r of the symbol and m of the market at the same time stamps."""
 
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 3
 
-    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+    def slope(self, series: Series, first: int) -> FloatArray:
+        """Least-squares beta; NaN where the market did not move."""
         shared = co_moment(series.ret, series.market, self.window, first)
-        return shared / positive(co_moment(series.market, series.market, self.window, first))
+        return shared / positive(central_moment(series.market, 2, self.window, first))
 
 
-@register("relative_return")
+@register("beta", formula="cov(r, m) / var(m)", reference="Sharpe (1964)")
+@dataclass(frozen=True)
+class Beta(AgainstMarket):
+    """Sensitivity to the market."""
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        return self.slope(series, first)
+
+
+@register("market_correlation", formula="cov(r, m) / sqrt(var(r) var(m))", reference="Pollet and Wilson (2010)")
+@dataclass(frozen=True)
+class MarketCorrelation(AgainstMarket):
+    """Correlation with the market, -1 to 1; NaN where either did not move."""
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        own, market = (positive(central_moment(x, 2, self.window, first)) for x in (series.ret, series.market))
+        return co_moment(series.ret, series.market, self.window, first) / np.sqrt(own * market)
+
+
+@register("residual_return", formula="n (mean r - beta mean m)", reference="Blitz, Huij and Martens (2011)")
+@dataclass(frozen=True)
+class ResidualReturn(AgainstMarket):
+    """What the symbol gained over the window beyond its beta: the intercept of the regression, times the bars."""
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        own, market = rolling_mean(series.ret, self.window, first), rolling_mean(series.market, self.window, first)
+        return self.window * (own - self.slope(series, first) * market)
+
+
+@register("residual_volatility", formula="sqrt((sum (r - mean r)^2 - beta cov) / (n - 2)), cov summed", reference="Ang et al. (2006)")
+@dataclass(frozen=True)
+class ResidualVolatility(AgainstMarket):
+    """Standard deviation of the residuals of the regression on the market, per bar; NaN where the market explains everything."""
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        own = central_moment(series.ret, 2, self.window, first)
+        shared = co_moment(series.ret, series.market, self.window, first)
+        rest = own - shared * shared / positive(central_moment(series.market, 2, self.window, first))
+        return np.sqrt(np.where(rest > _NOISE * own, rest, np.nan) / (self.window - 2))
+
+
+@register("relative_return", formula="sum (r - m)", reference="Moskowitz and Grinblatt (1999)")
 @dataclass(frozen=True)
 class RelativeReturn(Windowed):
-    """Sum of r - m over the last ``window`` bars: the log return in excess of the market's."""
+    """The log return of the last ``window`` bars in excess of the market's."""
 
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 1
@@ -34,10 +82,9 @@ class RelativeReturn(Windowed):
         return rolling_mean(series.ret - series.market, self.window, first) * self.window
 
 
-@register("cross_rank")
 @dataclass(frozen=True)
-class CrossRank(CrossSectionFeature):
-    """Rank of ``column`` among the symbols present at the time stamp, in (0, 1), ties sharing it; NaN for fewer than two values."""
+class ReadsColumn(CrossSectionFeature):
+    """Compares the values of ``column`` at one time stamp."""
 
     column: str
 
@@ -49,5 +96,22 @@ class CrossRank(CrossSectionFeature):
     def warmup(self) -> int:
         return 1
 
+
+@register("cross_rank", formula="(smaller + half of the equal) / symbols", reference="Jegadeesh and Titman (1993)")
+@dataclass(frozen=True)
+class CrossRank(ReadsColumn):
+    """Rank of ``column`` among the symbols present at the time stamp, in (0, 1), ties sharing it; NaN for fewer than two values."""
+
     def compute(self, values: FloatArray, order: IntArray, bounds: IntArray) -> FloatArray:
         return group_ranks(values, order, bounds)
+
+
+@register("dispersion", formula="std of the column over the symbols", reference="Stivers and Sun (2010)")
+@dataclass(frozen=True)
+class Dispersion(ReadsColumn):
+    """Sample standard deviation of ``column`` over the symbols present, the same for all of them; NaN for fewer than two values."""
+
+    def compute(self, values: FloatArray, order: IntArray, bounds: IntArray) -> FloatArray:
+        spread = np.empty(values.size)
+        spread[order] = np.repeat(group_spread(values, order, bounds), np.diff(bounds))
+        return spread

@@ -11,10 +11,10 @@ from alphatrade_pipelines.features.base import FloatArray, Series, State, Symbol
 from alphatrade_pipelines.features.kernels import positive, rolling_mean, rolling_variance
 
 
-@register("rsi")
+@register("rsi", formula="100 mean max(r, 0) / (mean max(r, 0) + mean max(-r, 0))", reference="Wilder (1978), means as in Cutler")
 @dataclass(frozen=True)
 class Rsi(Windowed):
-    """Relative strength index (Wilder 1978) with simple means (Cutler), 0 to 100: 100 mean gain / (mean gain + mean loss)."""
+    """Relative strength index with simple means, 0 to 100; NaN without movement."""
 
     extra: ClassVar[int] = 1
 
@@ -24,7 +24,7 @@ class Rsi(Windowed):
         return 100.0 * gain / positive(gain + loss)
 
 
-@register("price_zscore")
+@register("price_zscore", formula="(c - mean c) / std c", reference="Bollinger (1992)")
 @dataclass(frozen=True)
 class PriceZScore(Windowed):
     """(log close - mean) / standard deviation over the last ``window`` bars: the position within Bollinger bands."""
@@ -34,7 +34,7 @@ class PriceZScore(Windowed):
         return (price[first:] - rolling_mean(price, self.window, first)) / np.sqrt(rolling_variance(price, self.window, first))
 
 
-@register("close_location")
+@register("close_location", formula="(c - l) / (h - l)", reference="Williams (1973)")
 @dataclass(frozen=True)
 class CloseLocation(SymbolFeature):
     """Where the bar closed in its range, 0 (low) to 1 (high), in logs; NaN for a bar without range."""

@@ -1,9 +1,6 @@
 """Volatility per bar, as a fraction (0.02 = 2 %): from closes, exponentially weighted, and from ranges.
 
-With o, h, l, c the logs of a bar's prices (total-return adjusted) and c' the previous close:
-Parkinson (1980) mean (h - l)^2 / (4 ln 2); Garman and Klass (1980) mean .5 (h - l)^2 - (2 ln 2 - 1)(c - o)^2; Rogers and Satchell (1991)
-mean (h - c)(h - o) + (l - c)(l - o); Yang and Zhang (2000) var(o - c') + k var(c - o) + (1 - k) RS, k = .34 / (1.34 + (n + 1) / (n - 1)).
-All return the square root. A stretch without any movement has no volatility estimate: NaN.
+A stretch without any movement has no volatility estimate: NaN.
 """
 
 from __future__ import annotations
@@ -30,10 +27,14 @@ def _decay(span: int) -> FloatArray:
     return weights
 
 
-@register("ewma_volatility")
+@register(
+    "ewma_volatility",
+    formula="sqrt(sum_k lambda^k r[i - k]^2 / sum_k lambda^k), lambda = 1 - 2 / (span + 1), k < 4 span",
+    reference="RiskMetrics (1996)",
+)
 @dataclass(frozen=True)
 class EwmaVolatility(SymbolFeature):
-    """RiskMetrics (1996): root of the exponentially weighted mean of squared log returns, zero mean, over the last four spans.
+    """Root of the exponentially weighted mean of squared log returns, zero mean, over the last four spans.
 
     ``span`` as in pandas (decay 1 - 2 / (span + 1)). Defined from ``span`` returns on; weights renormalised until four spans are there.
     """
@@ -74,6 +75,17 @@ def ewma_volatility(bars: pd.DataFrame, span: int = 32) -> pd.Series:
     return pd.Series(np.concatenate(parts), index=bars.index, name="vol_ewma")
 
 
+@register("close_volatility", formula="std r", reference="Andersen and Bollerslev (1998)")
+@dataclass(frozen=True)
+class CloseVolatility(Windowed):
+    """Sample standard deviation of the last ``window`` log returns."""
+
+    extra: ClassVar[int] = 1
+
+    def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
+        return np.sqrt(rolling_variance(series.ret, self.window, first))
+
+
 class RangeVolatility(Windowed):
     """Root of the mean of one term a bar."""
 
@@ -86,7 +98,7 @@ class RangeVolatility(Windowed):
         return np.sqrt(positive(rolling_mean(self.term(series), self.window, first)))
 
 
-@register("parkinson")
+@register("parkinson", formula="sqrt(mean (h - l)^2 / (4 ln 2))", reference="Parkinson (1980)")
 @dataclass(frozen=True)
 class Parkinson(RangeVolatility):
     """From the range alone; about five times as efficient as closes, blind to gaps."""
@@ -99,7 +111,7 @@ class Parkinson(RangeVolatility):
         return span * span / (4.0 * math.log(2.0))
 
 
-@register("garman_klass")
+@register("garman_klass", formula="sqrt(mean (0.5 (h - l)^2 - (2 ln 2 - 1) (c - o)^2))", reference="Garman and Klass (1980)")
 @dataclass(frozen=True)
 class GarmanKlass(RangeVolatility):
     """From open, range and close; assumes no drift and no gap."""
@@ -112,7 +124,7 @@ class GarmanKlass(RangeVolatility):
         return 0.5 * span * span - (2.0 * math.log(2.0) - 1.0) * body * body
 
 
-@register("rogers_satchell")
+@register("rogers_satchell", formula="sqrt(mean ((h - c)(h - o) + (l - c)(l - o)))", reference="Rogers and Satchell (1991)")
 @dataclass(frozen=True)
 class RogersSatchell(RangeVolatility):
     """From open, range and close; drift does not bias it."""
@@ -125,7 +137,11 @@ class RogersSatchell(RangeVolatility):
         return upper + (series.log_low - series.log_close) * (series.log_low - series.log_open)
 
 
-@register("yang_zhang")
+@register(
+    "yang_zhang",
+    formula="sqrt(var(o - c') + k var(c - o) + (1 - k) mean RS), k = 0.34 / (1.34 + (n + 1) / (n - 1)), RS the Rogers-Satchell term",
+    reference="Yang and Zhang (2000)",
+)
 @dataclass(frozen=True)
 class YangZhang(Windowed):
     """Gap, body and Rogers-Satchell combined: drift independent and aware of overnight jumps."""
@@ -149,7 +165,11 @@ def _variance_or_zero(x: FloatArray, width: int, first: int) -> FloatArray:
     return np.where(complete & np.isnan(variance), 0.0, variance)
 
 
-@register("volatility_ratio")
+@register(
+    "volatility_ratio",
+    formula="std of the last short r / std of the last long r",
+    reference="Engle and Lee (1999) for short and long components",
+)
 @dataclass(frozen=True)
 class VolatilityRatio(SymbolFeature):
     """Standard deviation of the last ``short`` log returns over that of the last ``long``: above 1 when volatility is rising."""
