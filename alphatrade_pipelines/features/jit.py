@@ -27,8 +27,8 @@ def row_kernel(function: Callable[Concatenate[FloatArray, _Params], None]) -> Ca
     compiled: Callable[..., None] = numba.njit(cache=True)(function)
 
     def fill(*args: _Params.args, **kwargs: _Params.kwargs) -> FloatArray:
-        x, first = cast("FloatArray", args[0]), cast("int", args[-1])
-        out = np.full(len(x) - first, np.nan)
+        out = np.empty(len(args[0]) - args[-1])  # type: ignore[operator,arg-type]  # x and first
+        out.fill(np.nan)
         compiled(out, *args)
         return out
 

@@ -174,6 +174,15 @@ def window_maximum(out: FloatArray, x: FloatArray, width: int, first: int) -> No
 
 
 @kernel
+def positive(x: FloatArray) -> FloatArray:
+    """x where it is above zero, else NaN: a denominator or a variance of zero means "undefined", never a silent zero."""
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = x[i] if x[i] > 0.0 else np.nan
+    return out
+
+
+@kernel
 def normal_cdf(x: FloatArray) -> FloatArray:
     """Standard normal distribution function."""
     out = np.empty(x.size)
@@ -260,11 +269,6 @@ def previous(x: FloatArray) -> FloatArray:
     out[0] = np.nan
     out[1:] = x[:-1]
     return out
-
-
-def positive(x: FloatArray) -> FloatArray:
-    """x where it is above zero, else NaN: a denominator or a variance of zero means "undefined", never a silent zero."""
-    return np.where(x > 0.0, x, np.nan)
 
 
 def group_ranks(values: FloatArray, order: IntArray, bounds: IntArray) -> FloatArray:

@@ -90,6 +90,15 @@ class FeaturePipeline:
             pending.extend(self.features[owner[name]].inputs)
         return FeaturePipeline(self.timeframe, {name: one for name, one in self.features.items() if name in wanted})
 
+    @property
+    def warmup(self) -> dict[str, int]:
+        """Bars before (and with) the first value, by column: own bars for a symbol feature, market bars for a market feature."""
+        found: dict[str, int] = {}
+        for name, feature in self.features.items():
+            bars = max([feature.warmup, *(found[column] for column in feature.inputs)])
+            found |= dict.fromkeys(feature.columns(name), bars)
+        return found
+
     def fit(self, train_bars: pd.DataFrame) -> FittedPipeline:
         """Freeze every statistic on ``train_bars`` (index (symbol, timestamp), raw prices with split and dividend columns).
 
@@ -143,12 +152,8 @@ class FittedPipeline:
 
     @property
     def warmup(self) -> dict[str, int]:
-        """Bars before (and with) the first value, by column: own bars for a symbol feature, market bars for a market feature."""
-        found: dict[str, int] = {}
-        for name, feature in self.pipeline.features.items():
-            bars = max([feature.warmup, *(found[column] for column in feature.inputs)])
-            found |= dict.fromkeys(feature.columns(name), bars)
-        return found
+        """See :attr:`FeaturePipeline.warmup`."""
+        return self.pipeline.warmup
 
     @property
     def warmup_bars(self) -> int:

@@ -96,11 +96,11 @@ class _Tick:
 
     def last_values(self, feature: SymbolFeature, state: State) -> FloatArray:
         """The feature on the last bar of each symbol, array (symbols, suffixes); NaN during the warm-up."""
-        warmup = feature.warmup
+        warmup, compute = feature.warmup, feature.compute
         values = np.full((len(self._known), len(feature.suffixes)), np.nan)
         for at, ((symbol, buffer), series) in enumerate(zip(self._known, self._series(feature.memory), strict=True)):
             if buffer.age >= warmup:
-                values[at] = feature.compute(series, len(series.close) - 1, symbol, state)[0]
+                values[at] = compute(series, len(series.close) - 1, symbol, state)[0]
         return values
 
 
@@ -220,8 +220,9 @@ class FeatureStream:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for name, feature in self._fitted.pipeline.features.items():
                 values = self._values(name, feature, columns, tick).reshape(len(symbols), len(feature.suffixes))
-                values = np.where(np.isfinite(values), values, np.nan)
-                columns |= {column: np.ascontiguousarray(values[:, at]) for at, column in enumerate(feature.columns(name))}
+                values[~np.isfinite(values)] = np.nan
+                for at, column in enumerate(feature.columns(name)):
+                    columns[column] = np.ascontiguousarray(values[:, at])
         return columns
 
     def _values(self, name: str, feature: Feature, columns: dict[str, FloatArray], tick: _Tick) -> FloatArray:

@@ -36,7 +36,7 @@ SMALL = {
     "order_flow": {"window": 5},
     "roll": {"window": 5},
     "corwin_schultz": {"window": 4},
-    "bekker_parkinson": {"window": 4},
+    "becker_parkinson": {"window": 4},
     "edge": {"window": 6},
     "volume_zscore": {"window": 6},
     "volume_trend": {"short": 2, "long": 8},

@@ -1,1 +1,1 @@
-"""The features themselves, one file a family. The default sets are in ``features.defaults``, every column is listed in docs/features.md."""
+"""The features themselves, one file a family. ``features.defaults`` chooses and names them; docs/features.md lists every column."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,6 +55,9 @@ class TrainingPercentile(ColumnFeature):
         return [float(value) for value in np.quantile(values, np.linspace(0.0, 1.0, self.points))]
 
     def compute(self, values: FloatArray, symbol: str, state: State) -> FloatArray:
-        grid = np.asarray(state["by_symbol"].get(symbol, state["pooled"]))
+        grid = state["by_symbol"].get(symbol, state["pooled"])
+        if len(values) == 1:  # a stream: the same count without building an array of the grid
+            value = float(values[0])
+            return np.array([(bisect_left(grid, value) + bisect_right(grid, value)) / (2.0 * len(grid)) if isfinite(value) else np.nan])
         place = (np.searchsorted(grid, values, side="left") + np.searchsorted(grid, values, side="right")) / (2.0 * len(grid))
         return np.where(np.isfinite(values), place, np.nan)

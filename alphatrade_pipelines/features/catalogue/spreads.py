@@ -61,12 +61,12 @@ class CorwinSchultz(Windowed):
 
 
 @register(
-    "bekker_parkinson",
+    "becker_parkinson",
     formula="max(0, (1 / sqrt 2 - 1) sqrt(beta) / (k2 k) + sqrt(gamma / (k2^2 k))), k2 = sqrt(8 / pi), k = 3 - 2 sqrt 2",
-    reference="Bekaert and Parkinson in Lopez de Prado (2018), snippet 19.2",
+    reference="Parkinson (1980); Beckers (1983); Lopez de Prado (2018), snippet 19.2",
 )
 @dataclass(frozen=True)
-class BekkerParkinson(Windowed):
+class BeckerParkinson(Windowed):
     """Volatility from highs and lows with the Corwin-Schultz spread taken out, negative estimates set to zero."""
 
     extra: ClassVar[int] = 1
