@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alphatrade_pipelines.features import FeaturePipeline, check_no_lookahead
+from alphatrade_pipelines.features import FeatureInputError, FeaturePipeline, check_no_lookahead
 from alphatrade_pipelines.features.base import REGISTRY, build
 from alphatrade_pipelines.market import SampleSource
 
@@ -141,6 +141,56 @@ def test_prices_in_another_unit_change_only_what_is_measured_in_dollars(make_bar
     level = {"fracdiff"}
     for name in one.columns.difference(list(level)):
         np.testing.assert_allclose(four[name], one[name] * dollars.get(name, 1.0), rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+def test_each_symbol_in_its_own_unit_changes_nothing_between_symbols(make_bars) -> None:
+    """Prices of each symbol scaled by another power of two: the market, ranks and dispersion are made of returns."""
+    bars = make_bars(760, seed=14)
+    unit = bars.index.get_level_values("symbol").map({"S00": 0.25, "S01": 8.0, "S02": 1.0, "S03": 64.0}).to_numpy(np.float64)
+    scaled = bars.copy()
+    for name in ("open", "high", "low", "close", "dividend"):
+        scaled[name] = scaled[name].to_numpy() * unit
+    pipeline = FeaturePipeline.default("1Day")
+    names = [name for name in pipeline.features if name not in ("amihud_21", "kyle_lambda_21", "hasbrouck_lambda_21", "fracdiff")]
+    kept = pipeline.select(names)
+    pd.testing.assert_frame_equal(kept.fit(scaled).transform(scaled), kept.fit(bars).transform(bars), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("timeframe", ["1Day", "5Min"])
+def test_names_and_order_of_symbols_change_nothing(make_bars, timeframe) -> None:
+    """Other names sort otherwise; sums over symbols then add in another order, hence rounding but no more."""
+    bars = make_bars(620, seed=15, timeframe=timeframe, late=0.2)
+    names = {"S00": "ZZ", "S01": "AA", "S02": "MM", "S03": "BB"}
+    renamed = bars.rename(index=names, level="symbol").sort_index()
+    pipeline = FeaturePipeline.default(timeframe)
+    one, other = pipeline.fit(bars).transform(bars), pipeline.fit(renamed).transform(renamed)
+    for old, new in names.items():
+        pd.testing.assert_frame_equal(other.loc[new], one.loc[old], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("timeframe", ["1Day", "5Min"])
+def test_halts_half_days_and_a_duplicated_last_bar(make_bars, same_bits, timeframe) -> None:
+    """A symbol halted for hours or weeks, all symbols missing for a while, and a feed that repeats its last bar or changes its zone."""
+    bars = make_bars(620, seed=16, timeframe=timeframe, late=0.1)
+    times = stamps_of(bars).unique().sort_values()
+    halted = (bars.index.get_level_values("symbol") == "S01") & (stamps_of(bars) > times[530]) & (stamps_of(bars) < times[560])
+    outage = (stamps_of(bars) > times[570]) & (stamps_of(bars) < times[576])
+    bars = bars[~halted & ~outage]
+    fitted = FeaturePipeline.default(timeframe).fit(bars[stamps_of(bars) <= times[540]])
+    expected = fitted.transform(bars)
+    stream = fitted.stream(bars[stamps_of(bars) <= times[500]])
+    found = []
+    for at, (stamp, rows) in enumerate(bars[stamps_of(bars) > times[500]].groupby(level="timestamp")):
+        zone = ("UTC", "Asia/Tokyo", "America/New_York")[at % 3]
+        given = rows.tz_convert(zone, level="timestamp")
+        found.append(stream.update(given).tz_convert("UTC", level="timestamp"))
+        if at % 5 == 0:
+            with pytest.raises(FeatureInputError, match="a time stamp after"):
+                stream.update(rows)
+        assert found[-1].index.get_level_values("timestamp")[0] == stamp
+    assert same_bits(pd.concat(found).sort_index(), expected[stamps_of(bars) > times[500]]) == []
+    with pytest.raises(FeatureInputError, match="out of order or repeated"):
+        fitted.transform(pd.concat([bars, bars.tail(1)]))
 
 
 def test_adjustment_sees_splits_and_dividends(make_bars) -> None:

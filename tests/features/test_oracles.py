@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import linregress, norm
+from statsmodels.tsa.stattools import adfuller
 
 from alphatrade_pipelines.features import FeaturePipeline, ewma_volatility
 from alphatrade_pipelines.features.base import build
+from alphatrade_pipelines.features.catalogue.breaks import sup_adf
 from alphatrade_pipelines.market import adjust_forward
+
+# statsmodels 0.16 changes the type adfuller returns; both unpack alike
+pytestmark = pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
 
 W = 15
 
@@ -95,7 +102,64 @@ def rsi(one):
     return 100 - 100 / (1 + gain / loss)
 
 
+def downside_share(one):
+    loss = returns(one).clip(upper=0) ** 2
+    return loss.rolling(W).sum() / (returns(one) ** 2).rolling(W).sum()
+
+
+def jump_share(one):
+    size = returns(one).abs()
+    bipower = np.pi / 2 * (size * size.shift()).rolling(W).sum()
+    return (1 - bipower / (size**2).rolling(W).sum()).clip(lower=0)
+
+
+def order_flow(one):
+    ret = returns(one)
+    imbalance = one.volume * (2 * norm.cdf(ret / ret.rolling(W).std()) - 1)
+    return pd.Series(imbalance, index=one.index).rolling(W).sum() / one.volume.rolling(W).sum()
+
+
+def cusum(one):
+    price = np.log(one.close).to_numpy()
+
+    def last(window):
+        scale = np.sqrt((np.diff(window) ** 2).mean())
+        values = [(window[-1] - window[-1 - k]) / (scale * k**0.5) for k in range(1, W)]
+        return max(values, key=abs)
+
+    return pd.Series(price, index=one.index).rolling(W).apply(last, raw=True)
+
+
+def becker_parkinson(one):
+    beta = (np.log(one.high / one.low) ** 2).rolling(2).sum().rolling(W).mean()
+    gamma = np.log(one.high.rolling(2).max() / one.low.rolling(2).min()) ** 2
+    k, k2 = 3 - 2 * 2**0.5, (8 / np.pi) ** 0.5
+    return ((2**-0.5 - 1) * beta**0.5 / (k2 * k) + (gamma / (k2**2 * k)) ** 0.5).clip(lower=0)
+
+
+def population(moment):
+    """pandas' skew and kurt are bias corrected; undo it."""
+    n = W
+    if moment == "skew":
+        return lambda one: returns(one).rolling(n).skew() * (n - 2) / np.sqrt(n * (n - 1))
+    return lambda one: (returns(one).rolling(n).kurt() * (n - 2) * (n - 3) / (n - 1) - 6) / (n + 1)
+
+
 ORACLES = {
+    "close_volatility": (lambda one: returns(one).rolling(W).std(), {"window": W}),
+    "maximum_return": (lambda one: returns(one).rolling(W).max(), {"window": W}),
+    "below_high": (lambda one: np.log(one.close / one.high.rolling(W).max()), {"window": W}),
+    "skewness": (population("skew"), {"window": W}),
+    "kurtosis": (population("kurt"), {"window": W}),
+    "downside_share": (downside_share, {"window": W}),
+    "jump_share": (jump_share, {"window": W}),
+    "hasbrouck_lambda": (lambda one: (returns(one).abs() / (one.close * one.volume) ** 0.5).rolling(W).mean(), {"window": W}),
+    "kyle_ratio": (lambda one: (one.close.diff().abs() / one.volume).rolling(W).mean(), {"window": W}),
+    "order_flow": (order_flow, {"window": W}),
+    "becker_parkinson": (becker_parkinson, {"window": W}),
+    "volume_trend": (lambda one: np.log(one.volume.rolling(4).mean() / one.volume.rolling(W).mean()), {"short": 4, "long": W}),
+    "cusum_break": (cusum, {"window": W}),
+    "days_since_bar": (lambda one: one.index.get_level_values("timestamp").normalize().to_series(index=one.index).diff().dt.days, {}),
     "parkinson": (parkinson, {"window": W}),
     "garman_klass": (garman_klass, {"window": W}),
     "rogers_satchell": (rogers_satchell, {"window": W}),
@@ -127,14 +191,134 @@ def test_against_pandas(bars, adjusted, kind) -> None:
 
 
 def test_beta_and_relative_return(bars, adjusted) -> None:
-    m = market(adjusted)
-    ret = by_symbol(adjusted, returns)
-    both = pd.DataFrame({"r": ret, "m": m})
+    both = pd.DataFrame({"r": by_symbol(adjusted, returns), "m": market(adjusted)})
     beta = by_symbol(both, lambda one: one.r.rolling(W).cov(one.m) / one.m.rolling(W).var())
     np.testing.assert_allclose(feature(bars, "beta", window=W), beta, rtol=1e-8)
     np.testing.assert_allclose(
         feature(bars, "relative_return", window=W), by_symbol(both, lambda one: (one.r - one.m).rolling(W).sum()), atol=1e-12
     )
+
+
+def test_residuals_equal_a_regression_on_the_market(bars, adjusted) -> None:
+    both = pd.DataFrame({"r": by_symbol(adjusted, returns), "m": market(adjusted)})
+    found = {name: feature(bars, name, window=W) for name in ("market_correlation", "residual_return", "residual_volatility")}
+    expected = by_symbol(both, lambda one: one.r.rolling(W).corr(one.m))
+    np.testing.assert_allclose(found["market_correlation"], expected, rtol=1e-8)
+    for symbol in ("S00", "S02"):
+        own = both.loc[symbol]
+        for end in (W + 1, 60, 150, len(own)):
+            part = own.iloc[end - W : end]
+            fit = linregress(part.m, part.r)
+            residual = part.r - fit.intercept - fit.slope * part.m
+            assert found["residual_return"].loc[symbol].iloc[end - 1] == pytest.approx(W * fit.intercept, rel=1e-7)
+            assert found["residual_volatility"].loc[symbol].iloc[end - 1] == pytest.approx(np.sqrt((residual**2).sum() / (W - 2)), rel=1e-8)
+
+
+def test_dispersion(bars) -> None:
+    pipeline = FeaturePipeline("1Day", {"m": build("momentum", {"window": 5}), "d": build("dispersion", {"column": "m"})})
+    found = pipeline.fit(bars).transform(bars)
+    np.testing.assert_allclose(found["d"], found["m"].groupby(level="timestamp").transform("std"), rtol=1e-9)
+
+
+def test_sadf_is_the_largest_of_statsmodels_statistics(adjusted, bars) -> None:
+    found = feature(bars, "sadf", window=30, shortest=12)
+    for symbol in ("S00", "S02"):
+        price = np.log(adjusted.loc[symbol, "close"].to_numpy())
+        for end in (31, 77, len(price)):
+            starts = [adfuller(price[end - 1 - count : end], maxlag=0, regression="c", autolag=None)[0] for count in range(12, 31)]
+            assert found.loc[symbol].iloc[end - 1] == pytest.approx(max(starts), rel=1e-6)
+
+
+def test_sadf_sees_a_bubble() -> None:
+    """Monte Carlo of Phillips, Wu and Yu: a mildly explosive root stands far above what a random walk gives."""
+    rng = np.random.default_rng(5)
+    walk, bubble = np.cumsum(rng.standard_normal(400)) * 0.01 + 4, np.empty(400)
+    bubble[:340] = walk[:340]
+    for t in range(340, 400):
+        bubble[t] = 1.03 * (bubble[t - 1] - bubble[338]) + bubble[338] + 0.002 * rng.standard_normal() + 0.01
+    calm, wild = sup_adf(walk, 21, 63, 0), sup_adf(bubble, 21, 63, 0)
+    assert np.nanmedian(calm) < 1.0
+    assert wild[-1] > np.nanquantile(calm, 0.999)
+
+
+def test_trend_scan_is_the_strongest_of_all_lines(adjusted, bars) -> None:
+    pipeline = FeaturePipeline("1Day", {"x": build("trend_scan", {"window": 30, "shortest": 8})})
+    found = pipeline.fit(bars).transform(bars)
+    for symbol in ("S00", "S02"):
+        price = np.log(adjusted.loc[symbol, "close"].to_numpy())
+        for end in (30, 77, len(price)):
+            lines = [linregress(np.arange(count), price[end - count : end]) for count in range(8, 31)]
+            best = max(lines, key=lambda line: abs(line.slope / line.stderr))
+            row = found.loc[symbol].iloc[end - 1]
+            assert row["x_t"] == pytest.approx(best.slope / best.stderr, rel=1e-7)
+            assert row["x_slope"] == pytest.approx(best.slope, rel=1e-7)
+
+
+def test_entropies_by_the_code_of_the_book(adjusted, bars) -> None:
+    """Snippets 18.1 (without its missing last word), 18.2 and 18.4 of Lopez de Prado (2018), on strings."""
+
+    def plug_in(text: str, word: int) -> float:
+        words = Counter(text[k : k + word] for k in range(len(text) - word + 1))
+        shares = np.array(list(words.values())) / words.total()
+        return float(-(shares * np.log2(shares)).sum() / word)
+
+    def phrases(text: str) -> float:
+        at, known = 1, [text[0]]
+        while at < len(text):
+            for end in range(at, len(text)):
+                if text[at : end + 1] not in known:
+                    known.append(text[at : end + 1])
+                    break
+            at = end + 1
+        return len(known) / len(text)
+
+    def rate(text: str) -> float:
+        total = 0.0
+        for at in range(1, len(text) // 2 + 1):
+            matches = [n for n in range(1, at + 1) if any(text[at : at + n] == text[j : j + n] for j in range(at)) and at + n <= len(text)]
+            total += np.log2(at + 1) / (max(matches, default=0) + 1)
+        return total / (len(text) // 2)
+
+    oracles = {"plug_in_entropy": lambda text: plug_in(text, 3), "lempel_ziv": phrases, "kontoyiannis": rate}
+    for kind, oracle in oracles.items():
+        found = feature(bars, kind, window=40, **({"word": 3} if kind == "plug_in_entropy" else {}))
+        for symbol in ("S00", "S02"):
+            ret = np.log(adjusted.loc[symbol, "close"]).diff().to_numpy()
+            for end in (41, 90, len(ret)):
+                text = "".join("012"[int(np.sign(value)) + 1] for value in ret[end - 40 : end])
+                assert found.loc[symbol].iloc[end - 1] == pytest.approx(oracle(text), rel=1e-12), (kind, symbol, end)
+
+
+def test_session_features_by_pandas(make_bars) -> None:
+    bars = make_bars(400, symbols=2, seed=12, timeframe="5Min", late=0.0, missing=0.1)
+    one = adjust_forward(bars).loc["S01"]
+    day = one.index.tz_convert("America/New_York").date
+    groups = one.groupby(day)
+    opened = groups["open"].transform("first")
+    money = (one.close * one.volume).groupby(day).cumsum() / groups["volume"].cumsum()
+    top, bottom = groups["high"].cummax(), groups["low"].cummin()
+    before = one.close.shift().where(~pd.Series(day, index=one.index).duplicated()).groupby(day).ffill()
+    expected = {
+        "session_return": np.log(one.close / opened),
+        "vwap_distance": np.log(one.close / money),
+        "session_location": np.log(one.close / bottom) / np.log(top / bottom),
+        "overnight_return": np.log(opened / before),
+    }
+    for kind, values in expected.items():
+        np.testing.assert_allclose(feature(bars, kind).loc["S01"], values, rtol=1e-9, atol=1e-12, err_msg=kind)
+
+
+def test_volume_for_time_uses_the_training_profile(make_bars) -> None:
+    bars = make_bars(800, symbols=2, seed=13, timeframe="5Min", late=0.0, actions=False)
+    times = bars.index.get_level_values("timestamp")
+    train = times <= times.unique().sort_values()[500]
+    excess = by_symbol(bars, lambda one: np.log(one.volume / one.volume.rolling(W).mean()))
+    clock = times.tz_convert("America/New_York").time
+    profile = excess[train].groupby(clock[train]).mean()
+    found = FeaturePipeline("5Min", {"x": build("volume_for_time", {"window": W})}).fit(bars[train]).transform(bars)["x"]
+    np.testing.assert_allclose(found, excess - profile.reindex(clock).to_numpy(), rtol=1e-8, atol=1e-10)
+    odd = bars.rename(index=lambda stamp: stamp + pd.Timedelta(minutes=2), level="timestamp")
+    assert FeaturePipeline("5Min", {"x": build("volume_for_time", {"window": W})}).fit(bars[train]).transform(odd)["x"].isna().all()
 
 
 def test_cross_rank(bars) -> None:
@@ -208,6 +392,16 @@ def test_range_volatilities_recover_a_known_volatility() -> None:
     for kind in ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang"):
         assert feature(bars, kind, window=2999).iloc[-1] == pytest.approx(0.02, rel=0.05), kind
     assert ewma_volatility(bars, span=2000).iloc[-1] == pytest.approx(0.02, rel=0.05)
+
+
+def test_clock_knows_half_days_and_weekdays() -> None:
+    stamps = pd.DatetimeIndex(["2021-11-24 14:30", "2021-11-26 14:30", "2021-11-26 17:00"], tz="UTC")  # Black Friday closes at 13:00
+    frame = pd.DataFrame(
+        dict.fromkeys(("open", "high", "low", "close"), 10.0) | {"volume": 1.0, "split": 1.0, "dividend": 0.0}, index=stamps
+    )
+    one = pd.concat({"A": frame}, names=["symbol", "timestamp"])
+    assert feature(one, "time_to_close").tolist() == [1.0, 210 / 390, 60 / 390]
+    assert feature(one, "weekday").tolist() == [2.0, 4.0, 4.0]
 
 
 def test_session_fraction() -> None:

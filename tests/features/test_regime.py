@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hmmlearn.hmm import GaussianHMM
 
 from alphatrade_pipelines.features import FeatureConfigError, FeatureInputError, FeaturePipeline, regime_fit
-from alphatrade_pipelines.features.catalogue.regime import Regime
+from alphatrade_pipelines.features.catalogue.regime import Regime, VolatilityRegime
 from alphatrade_pipelines.features.hmm import STATES, RegimeModel, fresh_belief
 from alphatrade_pipelines.features.regime_fit import fit_model, refit, scheduled_fits
 
@@ -107,15 +108,71 @@ def test_states_are_ordered_and_found(simulated, times) -> None:
     assert (filtered.argmax(axis=1) == states).mean() > 0.75
 
 
-def test_consecutive_refits_agree() -> None:
-    """Raw indices of cold fits agree on 0.37 of a common block, sorted by variance on 0.60; here on at least 0.95."""
+@pytest.mark.parametrize("max_bars", [None, 800], ids=["expanding", "rolling"])
+def test_consecutive_refits_agree(max_bars) -> None:
+    """On a common block of 1000 bars: raw indices of cold fits agree on 0.37, sorted by variance on 0.60; here on at least 0.95."""
     agreements = []
     for seed in range(5):
         x, _ = simulate(2000, seed, stay=0.97)
-        models, _ = scheduled_fits(x, np.arange(len(x), dtype=np.int64), 500, 100, 2500)
-        labels = [model.filter(x[:500], fresh_belief()).argmax(axis=1) for model in models]
+        models, _ = scheduled_fits(x, np.arange(len(x), dtype=np.int64), 500, 100, max_bars)
+        labels = [model.filter(x[:1000], fresh_belief()).argmax(axis=1) for model in models]
         agreements += [(one == two).mean() for one, two in pairwise(labels)]
+    assert len(agreements) >= 5 * 10
     assert np.mean(agreements) >= 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fit_equals_hmmlearn(seed) -> None:
+    """The same start, prior and stopping rule: the same parameters, cold and warm."""
+    x, _ = simulate(900, seed)
+    cold = fit_model(x[:800], 0, None)
+    for model, window, start in ((cold, x[:800], None), (fit_model(x, 0, cold), x, cold)):
+        scale = np.std(window)
+        z = window / scale
+        means, variances = regime_fit._terciles(z)
+        hmm = GaussianHMM(
+            STATES,
+            "diag",
+            n_iter=200,
+            tol=1e-2,
+            params="tmc",
+            init_params="",
+            covars_prior=25.0 * variances[:, None],
+            covars_weight=26.0,
+        )
+        hmm.startprob_ = np.full(STATES, 1 / STATES)
+        hmm.transmat_ = np.full((STATES, STATES), 0.025) + np.eye(STATES) * 0.925
+        if start is not None:
+            hmm.transmat_, means, variances = start.transition, start.means / scale, start.variances / scale**2
+        hmm.means_, hmm.covars_ = means[:, None], variances[:, None]
+        hmm.fit(z[:, None])
+        order = np.argsort(hmm.covars_.ravel())
+        np.testing.assert_allclose(model.means, hmm.means_.ravel()[order] * scale, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(model.variances, hmm.covars_.ravel()[order] * scale**2, rtol=1e-7)
+        np.testing.assert_allclose(model.transition, hmm.transmat_[np.ix_(order, order)], rtol=1e-6, atol=1e-12)
+
+
+def test_expanding_fits_use_all_the_past_and_rolling_ones_the_last(simulated, times) -> None:
+    x, _ = simulated
+    expanding, _ = scheduled_fits(x[:1000], times[:1000], 500, 500, None)
+    rolling, _ = scheduled_fits(x[:1000], times[:1000], 500, 500, 500)
+    assert expanding[0].to_state() == rolling[0].to_state()
+    assert rolling[1].to_state() == fit_model(x[500:1000], int(times[999]), rolling[0]).to_state()
+    assert expanding[1].to_state() == fit_model(x[:1000], int(times[999]), expanding[0]).to_state()
+
+
+def test_cursor_saved_before_and_after_a_new_model_comes_into_force(simulated, times) -> None:
+    x, _ = simulated
+    feature = Regime(min_bars=500, refit_every=100)
+    state = feature.fit(times, x)
+    batch = feature.compute(times, x, state)
+    cursor = feature.cursor(state)
+    for at, (time, value) in enumerate(zip(times.tolist(), x.tolist(), strict=True)):
+        if at in (0, 1, 498, 499, 500, 501, 650, 1450):
+            saved = json.loads(json.dumps(cursor.save()))
+            cursor = feature.cursor(state)
+            cursor.restore(saved)
+        np.testing.assert_array_equal(cursor.update(time, value), batch[at])
 
 
 def test_refit_that_changes_the_meaning_is_rejected_and_counted(simulated, times, monkeypatch) -> None:
@@ -160,6 +217,8 @@ def test_too_little_history_or_nonsense_parameters(times) -> None:
         Regime(min_bars=500, max_bars=300)
     with pytest.raises(FeatureConfigError, match="refit_every"):
         Regime(refit_every=0)
+    with pytest.raises(FeatureConfigError, match="three ascending edges"):
+        VolatilityRegime("vol_percentile", (0.5, 0.4, 0.9))
 
 
 def test_fit_summary_is_described(make_bars) -> None:
