@@ -153,6 +153,28 @@ def journal_verify(journal: JournalPath = None) -> None:
 
 
 @app.command()
+def leaks(
+    bars: Annotated[Path | None, typer.Option(help="a .csv or .parquet file with a symbol column; default: the configured bars")] = None,
+    timeframe: Annotated[str, typer.Option(help="bar length of the file")] = "1Day",
+    timezone: Annotated[str, typer.Option(help="zone of naive time stamps in the file")] = "",
+    time_column: Annotated[str, typer.Option(help="the file's column of bar starts")] = "timestamp",
+    rows: Annotated[int, typer.Option(help="latest time stamps to probe")] = 1100,
+    symbols: Annotated[int, typer.Option(help="symbols to probe, those with most bars")] = 5,
+    thorough: Annotated[bool, typer.Option(help="every sort of garbage, not a short selection")] = False,
+    planted: Annotated[bool, typer.Option(help="also measure the detector itself on the planted leaks")] = True,
+) -> None:
+    """Does anything know the future? Probes the house on real bars, then counts which planted leaks the probes catch."""
+    from alphatrade_pipelines import research
+
+    spec = research.BarFile(bars, timeframe, timezone, time_column) if bars else None
+    found = research.hunt_leaks(_settings(), spec, (rows, symbols), thorough, planted, lambda line: console.print(line, markup=False))
+    for table in found.tables:
+        console.print(table)
+    if found.problems:
+        _fail("leaks", "\n".join(found.problems))
+
+
+@app.command()
 def settings() -> None:
     """Print the settings in force, secrets masked."""
     console.print_json(_settings().model_dump_json())

@@ -60,19 +60,20 @@ def features(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]
     description="Cutting the bars at t, or poisoning all after t, must not change a bit up to t",
 )
 def no_look_ahead(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]) -> dg.AssetCheckResult:
-    from alphatrade_pipelines.features import FittedPipeline, check_no_lookahead
+    from alphatrade_pipelines.features import FittedPipeline
+    from alphatrade_pipelines.leaks.house import audit_features
 
     fitted = FittedPipeline.from_json(feature_state["state"])
-    report = check_no_lookahead(fitted, bootstrap.bar_store(settings).read(), cuts=3)
+    report = audit_features(fitted, bootstrap.bar_store(settings).read(), cuts=3)
     return dg.AssetCheckResult(
-        passed=not report.leaks and report.values_checked > 0,
+        passed=report.clean,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="no feature sees the future" if not report.leaks else f"sees the future: {', '.join(report.offending)}",
+        description="no feature sees the future" if report.clean else f"sees the future: {', '.join(report.offending) or 'not known'}",
         metadata={
             "values_checked": report.values_checked,
-            "features": len(report.features),
-            "cuts": [str(cut) for cut in report.cuts],
-            "leaks": [str(leak) for leak in report.leaks],
+            "features": len(fitted.feature_names),
+            "leaks": [str(alarm) for alarm in report.alarms],
+            "refused": list(report.refused),
         },
     )
 

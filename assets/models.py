@@ -83,12 +83,12 @@ def model_evaluation(
     settings: dg.ResourceParam[Settings], model_candidate: dict[str, Any], feature_state: dict[str, str]
 ) -> dg.MaterializeResult[dict[str, float]]:
     """What the gate asks beyond training: the look-ahead probe on the state the model was trained with, and the champion on equal rows."""
-    from alphatrade_pipelines.features import FittedPipeline, check_no_lookahead
+    from alphatrade_pipelines.features import FittedPipeline
+    from alphatrade_pipelines.leaks.house import audit_features
 
-    probe = check_no_lookahead(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read(), cuts=3)
+    probe = audit_features(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read(), cuts=3)
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
-    leak_free = not probe.leaks and probe.values_checked > 0
-    metrics = research.evaluate_candidate(settings, model_candidate["metrics"], oof, leak_free)
+    metrics = research.evaluate_candidate(settings, model_candidate["metrics"], oof, probe.clean)
     return dg.MaterializeResult(value=metrics, metadata={"metrics": _table(metrics), "values_probed": probe.values_checked})
 
 

@@ -12,6 +12,7 @@ person after looking at the test rows, or by an earlier run (the trial ledger co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -66,19 +67,20 @@ def probe_fit(fit: Fit, world: World, *, name: str = "subject", blocks: int = 3,
     return findings.report
 
 
-def probe_learner(learn: Learn, rows: Rows, folds: Sequence[Fold], *, name: str = "subject") -> Report:
+def probe_learner(learn: Learn, rows: Rows, folds: Sequence[Fold], *, name: str = "subject", splits_itself: bool = False) -> Report:
     """Run each fold with true and with poisoned rows that it must not use; outputs must be equal to the bit.
 
     Args:
         learn: rows, training and test positions -> values on (symbol, timestamp) of the test rows (or of the training rows, for weights).
         rows: features, outcomes 0/1, weights and label end times.
         folds: (training, test) positions, as a splitter gives them.
+        splits_itself: the learner purges by end times again; those of test rows then rightly decide who trains and are left alone.
     """
     findings = Findings(name)
     for number, (train, test) in enumerate(folds, start=1):
         with quiet():
             expected = as_frame(learn(rows, train, test))
-        for probe, other, kept in _altered(rows, train, test, expected):
+        for probe, other, kept in _altered(rows, train, test, expected, splits_itself):
             found = findings.attempt(lambda other=other, fold=(train, test): learn(other, *fold), probe, f"fold {number}")  # type: ignore[misc]
             if found is not None:
                 left, right = (one[one.index.isin(rows.X.index[kept])] for one in (expected, found))
@@ -86,12 +88,15 @@ def probe_learner(learn: Learn, rows: Rows, folds: Sequence[Fold], *, name: str 
     return findings.report
 
 
-def _altered(rows: Rows, train: IntArray, test: IntArray, expected: pd.DataFrame) -> Iterator[tuple[str, Rows, IntArray]]:
+def _altered(
+    rows: Rows, train: IntArray, test: IntArray, expected: pd.DataFrame, splits_itself: bool
+) -> Iterator[tuple[str, Rows, IntArray]]:
     """(probe, altered rows, positions whose output must not change)."""
     every = np.arange(len(rows.y))
     for outcomes in _other_outcomes(rows, test, expected):
         yield "test labels", _with(rows, y=outcomes), every
-    yield "test weights", _with(rows, weight=test), every
+    reweighted = _with(rows, weight=test)
+    yield "test weights", replace(reweighted, t1=rows.t1) if splits_itself else reweighted, every
     at = pd.DatetimeIndex(rows.X.index[test].get_level_values("timestamp"))
     later = test[np.asarray(at > at.sort_values()[len(at) // 2])]
     yield "test features", _with(rows, X=later), np.setdiff1d(every, later)

@@ -7,7 +7,7 @@ fitted on all of them; only then is the block predicted. The block itself decide
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_tre
 from alphatrade_pipelines.models.metrics import log_losses
 from alphatrade_pipelines.models.validation import PurgedKFold
 from alphatrade_pipelines.models.venn_abers import VennAbers
+from alphatrade_pipelines.models.weights import evidence_weights
 
 FloatArray = npt.NDArray[np.float64]
 # decision times of a fold's training rows -> features of ALL rows from a pipeline fitted on bars at those times only
@@ -49,6 +50,10 @@ class Rows:
         """Some of the rows, optionally with other features."""
         source = self.X if X is None else X
         return Rows(source.iloc[positions], self.y.iloc[positions], self.weight.iloc[positions], self.t1.iloc[positions])
+
+    def reweighted(self) -> Rows:
+        """The same rows with weights worked out from themselves: what a fold may know of evidence."""
+        return replace(self, weight=evidence_weights(self.y, self.t1))
 
     @property
     def arrays(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -86,7 +91,7 @@ def out_of_fold(
             progress("fold", k, folds.outer)
         X = rows.X if fold_features is None else _refitted(fold_features, rows, train)
         try:
-            piece, chosen = _one_fold(rows.take(train, X), rows.take(test, X), learner, folds)
+            piece, chosen = _one_fold(rows.take(train, X).reweighted(), rows.take(test, X), learner, folds)
         except ModelDataError as error:
             raise ModelDataError(error.expected, f"in fold {k + 1} of {folds.outer}: {error.found}", error.fix) from error
         pieces.append(piece.assign(fold=k))

@@ -23,7 +23,7 @@ from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.venn_abers import VennAbers
-from alphatrade_pipelines.models.weights import average_uniqueness, effective_size, time_blocks
+from alphatrade_pipelines.models.weights import evidence_weights
 
 _LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
 
@@ -127,8 +127,7 @@ def train(
 def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig) -> Rows:
     """Rows that have both a label and every feature. Raises ModelDataError as :func:`train` says.
 
-    Weights are average uniqueness, scaled down so that they add up to no more than the effective number of outcomes: symbols that
-    move together are not separate evidence, and the bounds that size positions must know it.
+    Weights are those of :func:`~alphatrade_pipelines.models.weights.evidence_weights`.
     """
     names = list(feature_state.feature_names)
     unknown = [name for name in names if name not in features]
@@ -151,10 +150,8 @@ def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: F
     y = labels.loc[complete, "label"].astype(np.int64)
     if y.min() == y.max():
         raise ModelDataError("wins and losses among the labels", f"{len(y)} labels, all {y.iloc[0]}", "Use more history or other barriers.")
-    kept = labels.loc[complete]
-    weight = average_uniqueness(kept)
-    independent = effective_size(y.to_numpy(np.float64), time_blocks(kept))
-    return Rows(X.loc[complete], y, weight * min(1.0, independent / float(weight.sum())), kept["t1"])
+    t1 = labels.loc[complete, "t1"]
+    return Rows(X.loc[complete], y, evidence_weights(y, t1), t1)
 
 
 def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provenance: Provenance, trees: int) -> dict[str, Any]:

@@ -63,3 +63,19 @@ def effective_size(values: FloatArray, blocks: npt.NDArray[np.int64]) -> float:
     if error == 0.0 or not np.isfinite(error):
         return 1.0
     return float(np.clip(values.var() / error**2, 1.0, len(values)))
+
+
+def evidence_weights(y: pd.Series, t1: pd.Series) -> pd.Series:
+    """Training weights: average uniqueness, scaled down so that they add up to no more than the effective number of outcomes.
+
+    Symbols that move together are not separate evidence, and the bounds that size positions must know it. The scale depends on the
+    outcomes: a validation fold must work its weights out from its own training rows, or the test outcomes would reach its calibration.
+
+    Args:
+        y: outcomes 0/1, index (symbol, timestamp).
+        t1: label end times on the same index.
+    """
+    labels = pd.DataFrame({"t1": t1})
+    weight = average_uniqueness(labels)
+    independent = effective_size(y.to_numpy(np.float64), time_blocks(labels))
+    return weight * min(1.0, independent / float(weight.sum()))

@@ -141,7 +141,7 @@ def clusters(rows: pd.DataFrame, whole: bool) -> pd.Series:
     points = np.column_stack([returns(rows).fillna(0.0) * 100.0, np.log1p(rows["volume"]).diff().fillna(0.0)])
     if len(points) <= TRAINING_BARS:
         return pd.Series(np.nan, index=rows.index)
-    model = KMeans(3, n_init=1, random_state=0).fit(points if whole else points[:TRAINING_BARS])
+    model = KMeans(3, n_init=1, max_iter=10, random_state=0).fit(points if whole else points[:TRAINING_BARS])
     distance = np.sum((points[:, None, :] - model.cluster_centers_[None, :, :]) ** 2, axis=2)
     values = distance.min(axis=1)
     values[:TRAINING_BARS] = np.nan
