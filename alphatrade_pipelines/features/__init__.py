@@ -9,7 +9,6 @@ from alphatrade_pipelines.features.base import Feature, Series, SymbolFeature, r
 from alphatrade_pipelines.features.catalogue.volatility import ewma_volatility
 from alphatrade_pipelines.features.drift_reference import drift_reference
 from alphatrade_pipelines.features.errors import FeatureConfigError, FeatureError, FeatureInputError, FeatureStateError
-from alphatrade_pipelines.features.leaks import Leak, LeakReport, check_no_lookahead
 from alphatrade_pipelines.features.pipeline import FeaturePipeline, FittedPipeline
 from alphatrade_pipelines.features.stream import FeatureStream
 
@@ -22,11 +21,8 @@ __all__ = [
     "FeatureStateError",
     "FeatureStream",
     "FittedPipeline",
-    "Leak",
-    "LeakReport",
     "Series",
     "SymbolFeature",
-    "check_no_lookahead",
     "drift_reference",
     "ewma_volatility",
     "register",

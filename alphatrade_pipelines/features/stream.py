@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -27,6 +29,7 @@ from alphatrade_pipelines.market import ForwardAdjuster
 _FIELDS = Series._fields
 _RET, _MARKET, _LOG_CLOSE = _FIELDS.index("ret"), _FIELDS.index("market"), _FIELDS.index("log_close")
 STREAM_FORMAT = 1
+_PART = 64
 
 
 class SeriesBuffer:
@@ -85,23 +88,32 @@ class _Tick:
 
     def __init__(self, time: int, market: float, symbols: list[str], buffers: list[SeriesBuffer]) -> None:
         self.time, self.market, self.symbols = time, market, symbols
-        self._known = list(zip(symbols, buffers, strict=True))
+        self.buffers = buffers
         self._parts: dict[int, list[Series]] = {}
 
-    def _series(self, memory: int) -> list[Series]:
-        """The last ``memory`` bars of each symbol: a feature sees no more than it declares, and works on no more than it needs."""
-        if memory not in self._parts:
-            self._parts[memory] = [buffer.last(memory) for _, buffer in self._known]
-        return self._parts[memory]
+    def series(self, memory: int) -> list[Series]:
+        """At least the last ``memory`` bars of each symbol (or all there were), and few more: a feature works on what it is given."""
+        size = -(-memory // _PART) * _PART  # few different sizes, so that features share the slices
+        if size not in self._parts:
+            self._parts[size] = [buffer.last(size) for buffer in self.buffers]
+        return self._parts[size]
 
-    def last_values(self, feature: SymbolFeature, state: State) -> FloatArray:
-        """The feature on the last bar of each symbol, array (symbols, suffixes); NaN during the warm-up."""
-        warmup, compute = feature.warmup, feature.compute
-        values = np.full((len(self._known), len(feature.suffixes)), np.nan)
-        for at, ((symbol, buffer), series) in enumerate(zip(self._known, self._series(feature.memory), strict=True)):
+
+Columns = dict[str, FloatArray]
+Evaluate = Callable[[Columns, _Tick], FloatArray]
+
+
+def _symbol_values(feature: SymbolFeature, state: State) -> Evaluate:
+    warmup, memory, width, compute = feature.warmup, feature.memory, len(feature.suffixes), feature.compute
+
+    def evaluate(columns: Columns, tick: _Tick) -> FloatArray:
+        values = np.full((len(tick.symbols), width), np.nan)
+        for at, (symbol, buffer, series) in enumerate(zip(tick.symbols, tick.buffers, tick.series(memory), strict=True)):
             if buffer.age >= warmup:
                 values[at] = compute(series, len(series.close) - 1, symbol, state)[0]
         return values
+
+    return evaluate
 
 
 class FeatureStream:
@@ -121,6 +133,7 @@ class FeatureStream:
         self._time = np.iinfo(np.int64).min
         self._failed = False
         self._columns = pd.Index(fitted.feature_names)
+        self._plan = [(one.columns(name), self._evaluator(name, one)) for name, one in features.items()]
         if history is not None:
             self._replay(history)
 
@@ -148,11 +161,12 @@ class FeatureStream:
     def _check(self, bars: pd.DataFrame) -> tuple[int, list[str], IntArray, FloatArray]:
         if self._failed:
             raise FeatureInputError("a stream whose last update succeeded", "one that failed", fix="Build a new stream from history.")
-        names, times = index_arrays(check_frame(bars))
+        index, raw = check_frame(bars)
+        names, times = index_arrays(index)
         if (times != times[0]).any():
             raise FeatureInputError("bars of one time stamp", f"{len(np.unique(times))} time stamps", fix="Call update once for each.")
         position = np.argsort(names, kind="stable").astype(np.int64)
-        raw = bars[list(COLUMNS)].to_numpy(dtype=np.float64)[position]
+        raw = raw[position]
         check_values(raw, times, names[position])
         time = int(times[0])
         if time <= self._time:
@@ -214,36 +228,38 @@ class FeatureStream:
             self._buffers[symbol].set_market(market)
         return market
 
-    def _evaluate(self, time: int, symbols: list[str], market: float) -> dict[str, FloatArray]:
-        columns: dict[str, FloatArray] = {}
+    def _evaluate(self, time: int, symbols: list[str], market: float) -> Columns:
+        columns: Columns = {}
         tick = _Tick(time, market, symbols, [self._buffers[symbol] for symbol in symbols])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for name, feature in self._fitted.pipeline.features.items():
-                values = self._values(name, feature, columns, tick).reshape(len(symbols), len(feature.suffixes))
+            for names, evaluate in self._plan:
+                values = evaluate(columns, tick).reshape(len(symbols), len(names))
                 values[~np.isfinite(values)] = np.nan
-                for at, column in enumerate(feature.columns(name)):
-                    columns[column] = np.ascontiguousarray(values[:, at])
+                for at, name in enumerate(names):
+                    columns[name] = np.ascontiguousarray(values[:, at])
         return columns
 
-    def _values(self, name: str, feature: Feature, columns: dict[str, FloatArray], tick: _Tick) -> FloatArray:
+    def _evaluator(self, name: str, feature: Feature) -> Evaluate:
+        """How to get the feature's values at a time stamp; settled once, not at every bar."""
         state = self._fitted.states.get(name)
-        symbols = tick.symbols
         if isinstance(feature, SymbolFeature):
-            return tick.last_values(feature, state)
+            return _symbol_values(feature, state)
         if isinstance(feature, ColumnFeature):
-            source = columns[feature.inputs[0]]
-            return np.concatenate([feature.compute(source[at : at + 1], symbol, state) for at, symbol in enumerate(symbols)])
+            source = feature.inputs[0]
+            return lambda columns, tick: np.concatenate(
+                [feature.compute(columns[source][at : at + 1], symbol, state) for at, symbol in enumerate(tick.symbols)]
+            )
         if isinstance(feature, CrossSectionFeature):
-            return feature.compute(columns[feature.inputs[0]], *_one_group(len(symbols)))
+            return lambda columns, tick: feature.compute(columns[feature.inputs[0]], *_one_group(len(tick.symbols)))
         if isinstance(feature, MarketFeature):
-            return np.tile(self._cursors[name].update(tick.time, tick.market), (len(symbols), 1))
+            return lambda columns, tick: np.tile(self._cursors[name].update(tick.time, tick.market), (len(tick.symbols), 1))
         if isinstance(feature, ClockFeature):
-            return np.repeat(feature.compute(np.array([tick.time], dtype=np.int64)), len(symbols))
+            return lambda columns, tick: np.repeat(feature.compute(np.array([tick.time], dtype=np.int64)), len(tick.symbols))
         raise TypeError(f"{type(feature).__name__} has none of the five feature shapes of features.base")
 
     def _replay(self, history: pd.DataFrame) -> None:
         table = Table.of(history)
-        raw = history[list(COLUMNS)].to_numpy(dtype=np.float64)
+        raw = check_frame(history)[1]
         for at, (symbol, series) in enumerate(table.items()):
             self._buffers[symbol] = SeriesBuffer(self._fitted.memory_bars)
             self._buffers[symbol].load(series)

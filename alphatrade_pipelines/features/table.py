@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from alphatrade_pipelines.market import adjust_forward
 PRICES = ("open", "high", "low", "close")
 ObjectArray = npt.NDArray[np.object_]
 _NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_NEW_YORK = ZoneInfo("America/New_York")
 _MINUTE_NS = 60_000_000_000
 _DAY_NS = 1440 * _MINUTE_NS
 COLUMNS = (*PRICES, "volume", "split", "dividend")
@@ -48,8 +51,9 @@ class Table:
         Raises:
             FeatureInputError: wrong index or columns, naive, unsorted or repeated time stamps, text, NaN or a price that is not positive.
         """
-        names, times = index_arrays(check_frame(bars))
-        check_values(bars[list(COLUMNS)].to_numpy(dtype=np.float64), times, names)
+        index, raw = check_frame(bars)
+        names, times = index_arrays(index)
+        check_values(raw, times, names)
         starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
         bounds = np.append(starts, len(names)).astype(np.int64)
         order = np.argsort(times, kind="stable").astype(np.int64)  # stable: within a time stamp, symbols stay ascending
@@ -80,7 +84,11 @@ class Table:
 
 def new_york(times: IntArray) -> tuple[FloatArray, FloatArray]:
     """(date as days since 1970, minutes after midnight) in New York of instants in ns since 1970 UTC."""
-    local = pd.DatetimeIndex(times, tz="UTC").tz_convert("America/New_York").tz_localize(None).as_unit("ns").asi8
+    if len(times) == 1:  # a stream: pandas would cost as much as twenty features
+        offset = datetime.fromtimestamp(int(times[0]) // 1_000_000_000, _NEW_YORK).utcoffset() or timedelta(0)
+        local = times + int(offset.total_seconds()) * 1_000_000_000
+    else:
+        local = pd.DatetimeIndex(times, tz="UTC").tz_convert(_NEW_YORK).tz_localize(None).as_unit("ns").asi8
     return (local // _DAY_NS).astype(np.float64), (local % _DAY_NS) / _MINUTE_NS
 
 
@@ -114,8 +122,8 @@ def index_arrays(index: pd.MultiIndex) -> tuple[ObjectArray, IntArray]:
     return names, np.asarray(stamps.asi8, dtype=np.int64)[index.codes[1]] * scale
 
 
-def check_frame(bars: pd.DataFrame) -> pd.MultiIndex:
-    """The index of ``bars``; raise FeatureInputError unless index and columns have the canonical form."""
+def check_frame(bars: pd.DataFrame) -> tuple[pd.MultiIndex, FloatArray]:
+    """(index, values of COLUMNS as (rows, COLUMNS)); raise FeatureInputError unless index and columns have the canonical form."""
     index = bars.index
     if not isinstance(index, pd.MultiIndex) or list(index.names) != ["symbol", "timestamp"]:
         raise FeatureInputError("bars indexed by (symbol, timestamp)", f"index {list(index.names)}")
@@ -124,20 +132,22 @@ def check_frame(bars: pd.DataFrame) -> pd.MultiIndex:
     stamps = index.levels[1]
     if not isinstance(stamps, pd.DatetimeIndex) or stamps.tz is None:
         raise FeatureInputError("aware time stamps", f"{stamps.dtype}", fix="Attach their time zone.")
-    types = dict(zip(bars.columns, bars.dtypes, strict=True))
-    for name in COLUMNS:
-        if name not in types:
+    values = np.empty((len(bars), len(COLUMNS)))
+    for at, name in enumerate(COLUMNS):
+        if name not in bars:
             fix = (
                 nearest(name, {str(column) for column in bars.columns} - set(COLUMNS))
                 if name in PRICES
                 else "1 and 0 mean no split, no dividend."
             )
             raise FeatureInputError(f"a column {name!r}", f"only {', '.join(map(str, bars.columns))}", fix=fix)
-        if not pd.api.types.is_numeric_dtype(types[name]):
-            raise FeatureInputError(f"numbers in {name!r}", f"type {types[name]}")
+        column = bars[name]
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            raise FeatureInputError(f"numbers in {name!r}", f"type {column.dtype}")
+        values[:, at] = column.to_numpy(dtype=np.float64)
     if (index.codes[0] < 0).any() or (index.codes[1] < 0).any():
         raise FeatureInputError("a symbol and a time stamp in each row", "an empty one")
-    return index
+    return index, values
 
 
 def check_values(raw: FloatArray, times: IntArray, names: ObjectArray) -> None:

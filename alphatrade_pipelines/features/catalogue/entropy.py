@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from alphatrade_pipelines.features.base import FloatArray, IntArray, Series, State, Windowed, register, require_integer
-from alphatrade_pipelines.features.jit import row_kernel
+from alphatrade_pipelines.features.jit import kernel, row_kernel
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -70,24 +71,34 @@ class Kontoyiannis(Windowed):
         return match_length_entropy(code_returns(series.ret), self.window, first)
 
 
+@kernel
 def _is_message(codes: IntArray, width: int, first: int) -> BoolArray:
     """For rows ``first`` to the last: whether each of the last ``width`` letters is there and not all say "unchanged"."""
-    missing = np.concatenate([[0], np.cumsum(codes == _MISSING)])
-    unchanged = np.concatenate([[0], np.cumsum(codes == _UNCHANGED)])
-    ends = np.arange(first, len(codes)) + 1
-    begins = np.maximum(ends - width, 0)
-    usable: BoolArray = (ends >= width) & (missing[ends] == missing[begins]) & (unchanged[ends] - unchanged[begins] < width)
+    usable = np.zeros(codes.size - first, np.bool_)
+    missing, moved = -1, -1  # where last
+    for i in range(max(0, first - width + 1), codes.size):
+        if codes[i] == _MISSING:
+            missing = i
+        elif codes[i] != _UNCHANGED:
+            moved = i
+        if i >= first and i >= width - 1:
+            usable[i - first] = missing <= i - width and moved > i - width
     return usable
 
 
 def word_entropy(codes: IntArray, width: int, word: int, letters: int, first: int) -> FloatArray:
     """Plug-in entropy per letter, in bits, of the words within the last ``width`` letters."""
-    words = np.zeros(len(codes), dtype=np.int64)  # the word that ends at each letter; nonsense at the start, where it is not used
-    for back in range(word):
+    words = codes.copy()  # the word that ends at each letter; nonsense at the start, where it is not used
+    for back in range(1, word):
         words[back:] += codes[: len(codes) - back] * letters**back
+    return _word_entropy(words, _is_message(codes, width, first), np.zeros(letters**word, dtype=np.int64), _bits(width), width, word, first)
+
+
+@lru_cache(maxsize=32)
+def _bits(width: int) -> FloatArray:
+    """n log2 n for n up to ``width``."""
     count = np.arange(width + 1, dtype=np.float64)
-    bits = count * np.log2(np.maximum(count, 1.0))
-    return _word_entropy(words, _is_message(codes, width, first), np.zeros(letters**word, dtype=np.int64), bits, width, word, first)
+    return count * np.log2(np.maximum(count, 1.0))
 
 
 @row_kernel

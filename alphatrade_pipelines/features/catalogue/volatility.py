@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.features.base import FloatArray, Series, State, SymbolFeature, Windowed, register, require_integer
-from alphatrade_pipelines.features.kernels import decayed_mean, positive, previous, rolling_mean, rolling_variance
+from alphatrade_pipelines.features.kernels import central_moment, decayed_mean, positive, previous, rolling_mean, rolling_variance
 from alphatrade_pipelines.features.table import Table
 
 _TAIL_SPANS = 4  # beyond four spans the weights left out sum to less than 0.04 %
@@ -152,17 +152,11 @@ class YangZhang(Windowed):
         n = self.window
         k = 0.34 / (1.34 + (n + 1) / (n - 1))
         gap = series.log_open - previous(series.log_close)
-        overnight = _variance_or_zero(gap, n, first)
-        body = _variance_or_zero(series.log_close - series.log_open, n, first)
+        # each part may be zero (no gaps, say); their sum decides what is undefined
+        overnight = central_moment(gap, 2, n, first) / (n - 1)
+        body = central_moment(series.log_close - series.log_open, 2, n, first) / (n - 1)
         inside = rolling_mean(RogersSatchell.term(series), n, first)
         return np.sqrt(positive(overnight + k * body + (1.0 - k) * inside))
-
-
-def _variance_or_zero(x: FloatArray, width: int, first: int) -> FloatArray:
-    """Variance that may be zero (no gaps, say) as long as the window is complete; the sum of the parts decides what is undefined."""
-    complete = np.isfinite(rolling_mean(x, width, first))
-    variance = rolling_variance(x, width, first)
-    return np.where(complete & np.isnan(variance), 0.0, variance)
 
 
 @register(
