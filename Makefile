@@ -11,7 +11,7 @@ export GX_ANALYTICS_ENABLED := False
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test ui check bench clean distclean browser-test lock
+.PHONY: help demo test ui check bench leaks clean distclean browser-test lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,19 @@ check: $(VENV)/.dev  ## lint, types, import rules
 
 bench: $(VENV)/.dev  ## benchmarks, medians of side-by-side runs
 	@$(BIN)/python -m benchmarks
+
+# where the market data for tests are; the sample alone needs none
+DATA ?= $(or $(ALPHATRADE_DATA),../shared/data)
+LEAKS := $(BIN)/alphatrade leaks --thorough
+INTRADAY := --timezone America/New_York --time-column ts
+
+leaks: $(VENV)/.dev  ## the long leak hunt: the house and every planted leak, on the sample and on daily, hourly and 5-minute files
+	@ALPHATRADE_MARKET__SOURCE=sample $(LEAKS)
+	@if [ -d "$(DATA)" ]; then \
+		$(LEAKS) --bars "$(DATA)/sp500_daily/panel.parquet" --time-column date --rows 1500 && \
+		$(LEAKS) --bars "$(DATA)/lean_hourly/hourly.parquet" --timeframe 1Hour $(INTRADAY) --rows 1500 && \
+		$(LEAKS) --bars "$(DATA)/intraday_5min_2025/bars_5min.parquet" --timeframe 5Min $(INTRADAY) --rows 1500; \
+	else echo "no market data at $(DATA): only the sample was probed"; fi
 
 lock: $(VENV)/.dev  ## re-resolve both lock files (hashes, no index address)
 	@$(INSTALL) uv

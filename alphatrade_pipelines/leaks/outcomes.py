@@ -42,7 +42,7 @@ def probe_labels(
 
     Args:
         bars: forward-adjusted bars.
-        volatility: on their index; stays as it is in every probe.
+        volatility: on their index, known at each close; from a cut on it is replaced like the bars.
         decided: columns known at the decision's close (the distance of the stop, say).
         uses_decision_bar: the outcome may depend on the decision's own bar (barriers are placed from its close).
     """
@@ -54,7 +54,7 @@ def probe_labels(
     for cut in chosen:
         resolved, made = full[np.asarray(full["t1"] <= cut)], full[times(full) < cut][list(decided)]
         for probe, other in futures(world, cut, "open", thorough):
-            found = findings.attempt(lambda other=other.bars: label(other, volatility.reindex(other.index)), probe, cut)  # type: ignore[misc]
+            found = findings.attempt(lambda other=other.bars: label(other, _until(volatility, other.index, cut)), probe, cut)  # type: ignore[misc]
             if found is None:
                 continue
             shorter = probe == "truncation" or probe.removeprefix("poison ") in STRUCTURES
@@ -64,6 +64,12 @@ def probe_labels(
                 findings.compare(made, found[times(found) < cut][list(decided)], "label decision", cut, may_vanish=True)
         _probe_past(findings, label, world, volatility, full, cut, uses_decision_bar, decided)
     return findings.report
+
+
+def _until(volatility: pd.Series, index: pd.Index, cut: pd.Timestamp) -> pd.Series:
+    """True volatility before ``cut``, another from there on: it is known at the close of its bar."""
+    true = volatility.reindex(index)
+    return true.where(np.asarray(index.get_level_values("timestamp") < cut), true * 7.0)
 
 
 def _probe_past(
