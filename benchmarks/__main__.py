@@ -6,55 +6,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-REPEATS = 5
-Row = tuple[str, float, str]
-
-
-def timed(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median seconds of ``repeats`` runs after one that warms caches and compilers."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = perf_counter()
-        run()
-        seconds.append(perf_counter() - began)
-    return median(seconds)
-
-
-def sample_bars() -> pd.DataFrame:
-    """The embedded real bars."""
-    from alphatrade_pipelines.market import SampleSource
-
-    return SampleSource().fetch()
-
-
-def features() -> list[Row]:
-    """The default daily catalogue: batch, and the live stream on the last 60 sessions."""
-    from alphatrade_pipelines.features import FeaturePipeline
-
-    bars = sample_bars()
-    fitted = FeaturePipeline.default("1Day").fit(bars)
-    stamps = bars.index.get_level_values("timestamp")
-    later = stamps.unique().sort_values()[-60:]
-    frames = [bars[stamps == stamp] for stamp in later]
-
-    def stream() -> None:
-        running = fitted.stream(bars[stamps < later[0]])
-        for frame in frames:
-            running.update(frame)
-
-    warm = timed(lambda: fitted.stream(bars[stamps < later[0]]))
-    return [
-        ("features, batch", len(bars) / timed(lambda: fitted.transform(bars)), "rows/s"),
-        ("features, stream, all symbols of one time stamp", (timed(stream) - warm) / len(frames) * 1e3, "ms"),
-    ]
+from benchmarks.features import features, regime
+from benchmarks.timing import Row, sample_bars, timed
 
 
 def backtest() -> list[Row]:
@@ -93,7 +51,7 @@ def journal() -> list[Row]:
     return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
 
 
-BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "backtest": backtest, "journal": journal}
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "regime": regime, "backtest": backtest, "journal": journal}
 
 
 def main() -> None:
