@@ -8,6 +8,7 @@ fitted on the future and is only applied here (:mod:`isolation`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import pandas as pd
 
@@ -45,7 +46,7 @@ def probe_causal(
     for cut in chosen:
         expected = full[times(full) <= cut]
         for probe, other in futures(world, cut, moment, thorough):
-            found = findings.attempt(lambda other=other: compute(other), probe, cut)  # type: ignore[misc]
+            found = findings.attempt(partial(compute, other), probe, cut)
             if found is not None:
                 findings.compare(expected, found[times(found) <= cut], "same bar" if moment == "open" else probe, cut)
     return findings.report

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.leaks.compare import Findings, as_frame, quiet
+from alphatrade_pipelines.leaks.compare import Findings, Output, as_frame, quiet
 from alphatrade_pipelines.leaks.errors import LeakProbeError
 from alphatrade_pipelines.leaks.poison import VALUES, garbled
 from alphatrade_pipelines.leaks.report import Report
@@ -61,10 +62,14 @@ def probe_fit(fit: Fit, world: World, *, name: str = "subject", blocks: int = 3,
             if not thorough and flavour not in ("wild", "flat"):
                 continue
             other = World(garbled(world.bars, outside, outside & False, garble), world.members)
-            found = findings.attempt(lambda other=other, times=train_times: fit(other, times)(world), f"fit isolation {flavour}", cut)  # type: ignore[misc]
+            found = findings.attempt(partial(_fit_and_apply, fit, other, train_times, world), f"fit isolation {flavour}", cut)
             if found is not None:
                 findings.compare(expected, found, "fit isolation", cut)
     return findings.report
+
+
+def _fit_and_apply(fit: Fit, other: World, times: pd.DatetimeIndex, true: World) -> Output:
+    return fit(other, times)(true)
 
 
 def probe_learner(learn: Learn, rows: Rows, folds: Sequence[Fold], *, name: str = "subject", splits_itself: bool = False) -> Report:
@@ -81,7 +86,7 @@ def probe_learner(learn: Learn, rows: Rows, folds: Sequence[Fold], *, name: str 
         with quiet():
             expected = as_frame(learn(rows, train, test))
         for probe, other, kept in _altered(rows, train, test, expected, splits_itself):
-            found = findings.attempt(lambda other=other, fold=(train, test): learn(other, *fold), probe, f"fold {number}")  # type: ignore[misc]
+            found = findings.attempt(partial(learn, other, train, test), probe, f"fold {number}")
             if found is not None:
                 left, right = (one[one.index.isin(rows.X.index[kept])] for one in (expected, found))
                 findings.compare(left, right, probe, f"fold {number}")

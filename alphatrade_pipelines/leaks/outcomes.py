@@ -14,6 +14,7 @@ after the decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def probe_labels(
     for cut in chosen:
         resolved, made = full[np.asarray(full["t1"] <= cut)], full[times(full) < cut][list(decided)]
         for probe, other in futures(world, cut, "open", thorough):
-            found = findings.attempt(lambda other=other.bars: label(other, _until(volatility, other.index, cut)), probe, cut)  # type: ignore[misc]
+            found = findings.attempt(partial(label, other.bars, _until(volatility, other.bars.index, cut)), probe, cut)
             if found is None:
                 continue
             shorter = probe == "truncation" or probe.removeprefix("poison ") in STRUCTURES
@@ -85,7 +86,7 @@ def _probe_past(
     past = np.asarray(world.stamps < cut if uses_decision_bar else world.stamps <= cut)
     for flavour in ("wild", "flat"):
         other = garbled(world.bars, past, past & False, VALUES[flavour])
-        found = findings.attempt(lambda other=other: label(other, volatility), f"label past {flavour}", cut)  # type: ignore[misc]
+        found = findings.attempt(partial(label, other, volatility), f"label past {flavour}", cut)
         if found is not None:
             rest = full[times(full) == cut].drop(columns=list(decided))
             findings.compare(rest, found[times(found) == cut][list(rest.columns)], "label past", cut)

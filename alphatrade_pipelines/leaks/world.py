@@ -46,8 +46,11 @@ Compute = Callable[[World], "pd.DataFrame | pd.Series | pd.Index"]
 
 
 def choose_cuts(world: World, count: int, after: float = 0.4) -> tuple[pd.Timestamp, ...]:
-    """Moments to probe: ``count`` spread over the time stamps from the share ``after`` on, none at the end of a session of intraday bars
-    (where "the rest of the day" hides nothing), and those just before a split or dividend and before a symbol's first bar, if any."""
+    """Moments to probe, from the share ``after`` of the time stamps on.
+
+    ``count`` evenly spread ones, none at the end of a session of intraday bars (where "the rest of the day" hides nothing); and moments at
+    which rare code runs: the bar of the largest move, the bars before the last split or dividend and before the last newcomer's first.
+    """
     stamps = world.stamps
     distinct = pd.DatetimeIndex(stamps.unique().sort_values())
     if count < 1 or len(distinct) < 3 * count + 3:
@@ -60,6 +63,7 @@ def choose_cuts(world: World, count: int, after: float = 0.4) -> tuple[pd.Timest
     acts = stamps[((bars["split"] != 1.0) | (bars["dividend"] != 0.0)).to_numpy()]
     born = stamps[~np.asarray(bars.index.get_level_values("symbol").duplicated())]
     special = [_before(distinct, moments, first) for moments in (acts, born)]
+    special.append(_largest_move(bars, distinct, first))
     chosen = sorted({*spread, *(place for place in special if place is not None)})
     return tuple(distinct[place] for place in chosen)
 
@@ -67,6 +71,14 @@ def choose_cuts(world: World, count: int, after: float = 0.4) -> tuple[pd.Timest
 def _ends_session(distinct: pd.DatetimeIndex) -> BoolArray:
     day = distinct.tz_convert("America/New_York").normalize()
     return np.append(np.asarray(day[1:] != day[:-1]), True)
+
+
+def _largest_move(bars: pd.DataFrame, distinct: pd.DatetimeIndex, first: int) -> int | None:
+    """Position of the largest move of any symbol, splits aside, that leaves a past and a future."""
+    ratio = bars["close"] * bars["split"] / bars["close"].groupby(level="symbol", sort=False).shift(1)
+    moves = (ratio - 1.0).abs().groupby(level="timestamp").max().reindex(distinct).to_numpy()
+    span = moves[first : len(distinct) - 2]
+    return first + int(np.nanargmax(span)) if np.isfinite(span).any() else None
 
 
 def _before(distinct: pd.DatetimeIndex, moments: pd.DatetimeIndex, first: int) -> int | None:

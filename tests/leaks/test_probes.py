@@ -188,6 +188,16 @@ def test_blind_to_leaks_within_the_training_rows(arena: Arena) -> None:
     assert probe_learner(stacked, arena.rows, arena.folds).clean
 
 
+def test_blind_to_a_subject_with_a_memory(arena: Arena) -> None:
+    """A cache filled by the whole sample answers for every other future as well."""
+    cache: dict[object, float] = {}
+
+    def remembered(rows: pd.DataFrame) -> pd.Series:
+        return returns(rows) / cache.setdefault(rows.index[0][0], float(returns(rows).std()))
+
+    assert probe_causal(each(remembered), arena.world, cuts=1).clean
+
+
 def test_labels_probe_needs_a_stated_end(arena: Arena) -> None:
     with pytest.raises(KeyError, match="t1"):
         probe_labels(lambda bars, volatility: bars, arena.adjusted, arena.volatility)

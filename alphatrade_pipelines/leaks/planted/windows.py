@@ -78,6 +78,29 @@ def two_sided_ewma(rows: pd.DataFrame) -> pd.Series:
     return (forward + backward) / 2.0
 
 
+def nudged_after_large_moves(rows: pd.DataFrame, by_tomorrow: bool) -> pd.Series:
+    """Only where the move is beyond three deviations, which is rare, the next return is used instead of the last."""
+    ret = returns(rows)
+    rare = ret.abs() > 3.0 * ret.shift(1).rolling(60).std()
+    return ret.where(~rare, ret.shift(-1) if by_tomorrow else 0.0)
+
+
+def centred_for_some_symbols(rows: pd.DataFrame, centre: bool) -> pd.Series:
+    """A special case for the symbols of half of the alphabet."""
+    return returns(rows).rolling(5, center=centre and str(rows.index[0][0]) > "H").mean()
+
+
+def last_bar_of_the_period(rows: pd.DataFrame) -> pd.Series:
+    """Seen by looking whether the next bar belongs to another day."""
+    period = pd.Series(period_of(rows), index=rows.index)
+    return (period != period.shift(-1)).astype("float64")
+
+
+def first_bar_of_the_period(rows: pd.DataFrame) -> pd.Series:
+    period = pd.Series(period_of(rows), index=rows.index)
+    return (period != period.shift(1)).astype("float64")
+
+
 def worst_drawdown_ahead(rows: pd.DataFrame) -> pd.Series:
     return rows["low"][::-1].rolling(20, min_periods=1).min()[::-1] / rows["close"] - 1.0
 
@@ -162,6 +185,25 @@ PLANTS = (
         each(worst_drawdown_ahead),
         each(lambda rows: rows["close"] / rows["close"].rolling(20, min_periods=1).max() - 1.0),
     ),
+    Plant(
+        "a_trace_of_tomorrow",
+        "feature",
+        each(lambda rows: rows["close"] + 1e-9 * rows["close"].shift(-1)),
+        each(lambda rows: rows["close"] + 1e-9 * rows["close"].shift(1)),
+    ),
+    Plant(
+        "only_after_large_moves",
+        "feature",
+        each(lambda rows: nudged_after_large_moves(rows, True)),
+        each(lambda rows: nudged_after_large_moves(rows, False)),
+    ),
+    Plant(
+        "only_in_some_symbols",
+        "feature",
+        each(lambda rows: centred_for_some_symbols(rows, True)),
+        each(lambda rows: centred_for_some_symbols(rows, False)),
+    ),
+    Plant("last_bar_of_the_period", "feature", each(last_bar_of_the_period), each(first_bar_of_the_period)),
     Plant("high_of_the_period", "feature", each(high_of_the_period), each(high_so_far)),
     Plant("volume_share_of_the_period", "feature", each(volume_share_of_the_period), each(volume_share_so_far)),
     Plant("return_to_the_period_close", "feature", each(return_to_period_close), each(return_from_period_open)),
