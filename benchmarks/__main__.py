@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bars import bars
 from benchmarks.features import features, regime
 from benchmarks.timing import Row, sample_bars, timed
 
@@ -51,7 +52,13 @@ def journal() -> list[Row]:
     return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
 
 
-BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "regime": regime, "backtest": backtest, "journal": journal}
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
+    "bars": bars,
+    "features": features,
+    "regime": regime,
+    "backtest": backtest,
+    "journal": journal,
+}
 
 
 def main() -> None:

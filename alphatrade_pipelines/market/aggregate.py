@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from alphatrade_pipelines.market.timeframe import Timeframe
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 NEW_YORK = "America/New_York"
+_ZONE = ZoneInfo(NEW_YORK)
 _MINUTE_NS = 60_000_000_000
 
 
@@ -187,22 +189,28 @@ class BarAggregator:
         return bucket.bar
 
     def _place(self, bar: LiveBar) -> tuple[datetime, datetime, datetime]:
-        """Start and end of the bar's bucket, and its own end."""
+        """Start and end of the bar's bucket, and its own end; as :func:`_buckets`, for one bar and without pandas."""
         if self._placed is None or self._placed[0] != bar.timestamp:
             self._placed = bar.timestamp, self._find_place(bar)
         return self._placed[1]
 
     def _find_place(self, bar: LiveBar) -> tuple[datetime, datetime, datetime]:
-        stamp = pd.DatetimeIndex([pd.Timestamp(bar.timestamp)])
-        where = f"{bar.symbol} at {bar.timestamp.isoformat()}"
-        if stamp.tz is None or not self.calendar.in_session(stamp, self.source)[0]:
-            raise BarDataError(f"a {self.source} bar inside an XNYS session", "another", where=where, fix="Pass bars through a BarGate.")
-        starts, ends = _buckets(stamp, self.target, self.calendar)
-        until = int(self.calendar.known_at(stamp, self.source).as_unit("ns").asi8[0])
-        if until > ends[0] or stamp.as_unit("ns").asi8[0] % _MINUTE_NS:
+        stamp, where = bar.timestamp, f"{bar.symbol} at {bar.timestamp.isoformat()}"
+        expected, fix = f"a {self.source} bar inside an XNYS session", "Pass bars through a BarGate first."
+        if stamp.tzinfo is None:
+            raise BarDataError(expected, "a naive time stamp", where=where, fix=fix)
+        opened, closed = self.calendar.session_bounds(stamp)
+        until = min(stamp + self.source.duration, closed)
+        if stamp >= closed or until <= opened:
+            raise BarDataError(expected, "one outside", where=where, fix=fix)
+        start, end = opened, closed
+        if not self.target.is_daily:
+            local = stamp.astimezone(_ZONE)
+            start = (stamp - timedelta(minutes=(local.hour * 60 + local.minute) % self.target.minutes)).astimezone(UTC)
+            end = min(start + self.target.duration, closed)
+        if until > end or stamp.second or stamp.microsecond:
             raise BarDataError("each bar inside one bucket", "one that reaches beyond", where=where)
-        first, last, own = (pd.Timestamp(value, tz="UTC").to_pydatetime() for value in (int(starts[0]), int(ends[0]), until))
-        return first, last, own
+        return start, end, until
 
     def to_state(self) -> dict[str, Any]:
         """Buckets under construction and how far each symbol is known: JSON."""

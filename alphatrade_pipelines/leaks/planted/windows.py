@@ -9,6 +9,7 @@ import pandas as pd
 
 from alphatrade_pipelines.features.kernels import filtered
 from alphatrade_pipelines.leaks.planted.base import FloatArray, Plant, each, period_of, returns, stamps_of
+from alphatrade_pipelines.leaks.world import World
 
 _TAPS = np.arange(20, 0, -1, dtype=np.float64) / 210.0
 
@@ -85,9 +86,10 @@ def nudged_after_large_moves(rows: pd.DataFrame, by_tomorrow: bool) -> pd.Series
     return ret.where(~rare, ret.shift(-1) if by_tomorrow else 0.0)
 
 
-def centred_for_some_symbols(rows: pd.DataFrame, centre: bool) -> pd.Series:
-    """A special case for the symbols of half of the alphabet."""
-    return returns(rows).rolling(5, center=centre and str(rows.index[0][0]) > "H").mean()
+def centred_but_for_the_first_symbol(world: World) -> pd.Series:
+    """A special case that was tested on one symbol only."""
+    tested = world.bars.index[0][0]
+    return each(lambda rows: returns(rows).rolling(5, center=rows.index[0][0] != tested).mean())(world)
 
 
 def last_bar_of_the_period(rows: pd.DataFrame) -> pd.Series:
@@ -200,8 +202,8 @@ PLANTS = (
     Plant(
         "only_in_some_symbols",
         "feature",
-        each(lambda rows: centred_for_some_symbols(rows, True)),
-        each(lambda rows: centred_for_some_symbols(rows, False)),
+        centred_but_for_the_first_symbol,
+        each(lambda rows: returns(rows).rolling(5).mean()),
     ),
     Plant("last_bar_of_the_period", "feature", each(last_bar_of_the_period), each(first_bar_of_the_period)),
     Plant("high_of_the_period", "feature", each(high_of_the_period), each(high_so_far)),
