@@ -9,6 +9,7 @@ import pandas as pd
 from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
+from assets.feature_plots import correlation_map, regimes_over_price, training_against_recent
 from assets.plots import picture
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def features(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]
             "complete_rows": int(complete.sum()),
             "columns": len(frame.columns),
             "summary": dg.MetadataValue.md(bootstrap.as_markdown(frame.describe().T.reset_index(names="feature").round(4))),
-            "missing": picture("Share of rows still warming up, by feature", _missing(frame)),
+            "missing": picture("Share of rows without a value, by feature", _missing(frame), height=7.0),
+            "regimes": regimes_over_price(frame),
+            "distributions": training_against_recent(frame, pd.Timestamp(feature_state["fitted_until"])),
+            "correlation": correlation_map(frame),
         },
     )
 
@@ -84,6 +88,6 @@ def _missing(frame: pd.DataFrame) -> "Callable[[Axes], None]":
     def draw(axes: "Axes") -> None:
         axes.barh(share.index, share.to_numpy() * 100, height=0.7)
         axes.set_xlabel("% of rows")
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=6)
 
     return draw
