@@ -56,6 +56,16 @@ def test_at_the_open_only_the_open_of_the_bar_is_known(arena: Arena) -> None:
             assert (bar["high"] >= bar["low"]).all(), name
 
 
+def test_every_other_column_is_poisoned_too(arena: Arena) -> None:
+    bars = arena.world.bars.assign(vwap=arena.world.bars["close"], trade_count=5.0)
+    world = World(bars)
+    (cut, *_) = choose_cuts(world, 1)
+    for moment, unknown in (("close", world.stamps > cut), ("open", world.stamps >= cut)):
+        other = whole_futures(world, cut, moment)["poison wild"].bars
+        assert (other[["vwap", "trade_count"]][unknown] != bars[["vwap", "trade_count"]][unknown]).all().all()
+        pd.testing.assert_frame_equal(other[~unknown], bars[~unknown], check_exact=True)
+
+
 def test_cuts_fall_inside_sessions_and_before_actions(real_bars) -> None:
     world = World(real_bars["5min"])
     last = world.stamps.to_series().groupby(world.stamps.tz_convert("America/New_York").date).max()
