@@ -26,6 +26,7 @@ def probe_causal(
     moment: Moment = "close",
     cuts: int | Iterable[pd.Timestamp] = 3,
     thorough: bool = True,
+    until_found: bool = False,
 ) -> Report:
     """Compute once on the true world and once in every other future of each cut; rows up to the cut must be equal to the bit.
 
@@ -35,6 +36,7 @@ def probe_causal(
             are future.
         cuts: time stamps, or how many to choose.
         thorough: all sorts of garbage, or a short selection.
+        until_found: stop at the first alarm; whether there is one is all that is wanted.
 
     Raises:
         LeakProbeError: a cut without bars on both sides, an output without time stamps, or nothing to compare anywhere.
@@ -49,4 +51,6 @@ def probe_causal(
             found = findings.attempt(partial(compute, other), probe, cut)
             if found is not None:
                 findings.compare(expected, found[times(found) <= cut], "same bar" if moment == "open" else probe, cut)
+            if until_found and findings.alarms:
+                return findings.report
     return findings.report

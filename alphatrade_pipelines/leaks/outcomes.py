@@ -38,6 +38,7 @@ def probe_labels(
     uses_decision_bar: bool = True,
     cuts: int | Iterable[pd.Timestamp] = 3,
     thorough: bool = True,
+    until_found: bool = False,
 ) -> Report:
     """Probe a labelling function; see the module.
 
@@ -45,6 +46,7 @@ def probe_labels(
         bars: forward-adjusted bars.
         volatility: on their index, known at each close; from a cut on it is replaced like the bars.
         decided: columns known at the decision's close (the distance of the stop, say).
+        until_found: stop at the first alarm.
         uses_decision_bar: the outcome may depend on the decision's own bar (barriers are placed from its close).
     """
     world = World(bars)
@@ -63,6 +65,8 @@ def probe_labels(
             findings.compare(resolved, known, "label horizon", cut, may_vanish=shorter)
             if decided:
                 findings.compare(made, found[times(found) < cut][list(decided)], "label decision", cut, may_vanish=True)
+            if until_found and findings.alarms:
+                return findings.report
         _probe_past(findings, label, world, volatility, full, cut, uses_decision_bar, decided)
     return findings.report
 

@@ -25,12 +25,12 @@ _STANDARD = (*PRICES, "volume", "split", "dividend")
 
 
 def futures(world: World, cut: pd.Timestamp, moment: Moment = "close", thorough: bool = True) -> Iterator[tuple[str, World]]:
-    """(probe, world) for each other future of ``cut``. Without ``thorough`` only truncation, wild, nan, actions and deaths."""
+    """(probe, world) for each other future of ``cut``. Without ``thorough`` only truncation, wild, huge, actions and deaths."""
     stamps = world.stamps
     hidden, half = np.asarray(stamps > cut), np.asarray((stamps == cut) & (moment == "open"))
     yield "truncation", world.with_bars(_flat_after_open(world.bars, half)[~hidden], cut)
     for name, garble in VALUES.items():
-        if thorough or name in ("wild", "nan", "actions"):
+        if thorough or name in ("wild", "huge", "actions"):
             yield f"poison {name}", world.with_bars(garbled(world.bars, hidden, half, garble), cut)
     base = garbled(world.bars, hidden & False, half, _wild)
     for name, restructure in STRUCTURES.items():
@@ -63,7 +63,8 @@ def _wild(known: Columns) -> Columns:
     spread = 1.0 + draw.uniform(0.01, 0.5, size)
     prices = {"open": level, "close": level * np.sqrt(spread), "high": level * spread, "low": level / spread}
     splits = {"split": draw.choice([0.2, 1.0, 7.0], size), "dividend": np.zeros(size)}
-    return prices | splits | {"volume": draw.uniform(1.0, 1e12, size)}
+    # volumes grow along the rows, so that symbols, which stand one after another, change their order of size
+    return prices | splits | {"volume": np.geomspace(1.0, 1e12, size) * draw.uniform(0.5, 2.0, size)}
 
 
 def _all(value: float) -> Callable[[Columns], Columns]:

@@ -102,22 +102,25 @@ def mutation_score(
     chosen, trials = tuple(plants), []
     for arena in arenas:
         for plant in chosen:
-            leak, twin = (probe(plant, subject, arena, cuts=cuts, thorough=thorough) for subject in (plant.leak, plant.clean))
+            leak = probe(plant, plant.leak, arena, cuts=cuts, thorough=thorough, until_found=not thorough)
+            twin = probe(plant, plant.clean, arena, cuts=cuts, thorough=thorough)
             trials.append(Trial(arena.name, plant, leak, twin))
             if progress:
                 progress(trials[-1])
     return Score(tuple(trials))
 
 
-def probe(plant: Plant, subject: Callable[..., Any], arena: Arena, *, cuts: int = 3, thorough: bool = True) -> Report:
+def probe(
+    plant: Plant, subject: Callable[..., Any], arena: Arena, *, cuts: int = 3, thorough: bool = True, until_found: bool = False
+) -> Report:
     """Run the probe that fits the plant's kind on its leak or its twin."""
-    name, options = plant.name, dict(plant.options)
+    name, options = plant.name, dict(plant.options) | {"until_found": until_found}
     if plant.kind in ("feature", "event", "prediction"):
         return probe_causal(subject, arena.world, name=name, cuts=cuts, thorough=thorough, **options)
     if plant.kind == "position":
         return probe_causal(subject, arena.world, name=name, moment="open", cuts=cuts, thorough=thorough, **options)
     if plant.kind == "fitted":
-        return probe_fit(subject, arena.world, name=name, thorough=thorough, **options)
+        return probe_fit(subject, arena.world, name=name, thorough=thorough)
     if plant.kind == "label":
         return probe_labels(subject, arena.adjusted, arena.volatility, name=name, cuts=cuts, thorough=thorough, **options)
     if plant.kind == "folds":
