@@ -1,15 +1,13 @@
 """Published values, to the digits printed: mlfinlab's E-mini dollar bars, the toy message of Lopez de Prado (2018), EDGE, Corwin-Schultz.
 
-``data/dollar_bars.csv`` holds the first 46 of the 1000 bars of mlfinpy 0.1.2 (MIT licence, mlfinpy/dataset/data/dollar_bar_sample.csv),
-enough for the values at rows 25 and 45. Maxima and means need all of them: put the wheel into ``wheels`` of the market data folder.
+``data/dollar_bars.csv`` holds the 1000 bars of mlfinpy 0.1.2 (MIT licence, mlfinpy/dataset/data/dollar_bar_sample.csv) without their times.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
+import bidask
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +18,6 @@ from alphatrade_pipelines.features.catalogue.entropy import lempel_ziv, match_le
 from alphatrade_pipelines.features.kernels import normal_cdf, rolling_mean, rolling_variance
 
 WINDOW = 20
-WHEEL, MEMBER = "mlfinpy-0.1.2-py3-none-any.whl", "mlfinpy/dataset/data/dollar_bar_sample.csv"
 MESSAGE = np.array([int(letter) for letter in "11100001"], dtype=np.int64)
 
 
@@ -29,6 +26,10 @@ def series(open, high, low, close, volume, ret=None) -> Series:  # type: ignore[
     change = np.concatenate([[np.nan], np.diff(logs[3])]) if ret is None else ret
     nothing = np.full(len(change), np.nan)
     return Series(*logs, np.asarray(close, np.float64), np.asarray(volume, np.float64), change, nothing, nothing, nothing)
+
+
+def dollar_bars() -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).parent / "data" / "dollar_bars.csv")
 
 
 def values(bars: pd.DataFrame) -> dict[str, FloatArray]:
@@ -53,7 +54,7 @@ def values(bars: pd.DataFrame) -> dict[str, FloatArray]:
 
 
 def test_values_at_a_row() -> None:
-    found = values(pd.read_csv(Path(__file__).parent / "data" / "dollar_bars.csv"))
+    found = values(dollar_bars())
     at_25 = {
         "roll": (1.176525, 5e-7),
         "corwin_schultz": (0.00139617, 5e-9),
@@ -68,12 +69,8 @@ def test_values_at_a_row() -> None:
     assert found["vpin_20"][45] == pytest.approx(0.4638173, abs=5e-8)
 
 
-def test_maxima_and_means(market_data) -> None:
-    path = market_data / "wheels" / WHEEL
-    if not path.exists():
-        pytest.skip(f"no {path}: `pip download --no-deps mlfinpy==0.1.2` fetches it")
-    with zipfile.ZipFile(path) as wheel:
-        found = values(pd.read_csv(io.BytesIO(wheel.read(MEMBER))))
+def test_maxima_and_means() -> None:
+    found = values(dollar_bars())
     table = {
         "roll": (7.158451, 2.341811, 5e-7),
         "corwin_schultz": (0.01652242, 0.00151603, 5e-9),
@@ -110,7 +107,6 @@ def test_edge_published_value() -> None:
 
 
 def test_edge_equals_its_authors() -> None:
-    bidask = pytest.importorskip("bidask", reason="the authors' package is not installed")
     rng = np.random.default_rng(3)
     close = 50.0 * np.exp(np.cumsum(rng.standard_normal(300) * 0.01))
     opening = np.concatenate([[50.0], close[:-1]]) * np.exp(rng.standard_normal(300) * 0.002)
