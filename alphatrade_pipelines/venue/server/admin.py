@@ -11,7 +11,7 @@ from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
 from alphatrade_pipelines.venue.server import wire
-from alphatrade_pipelines.venue.server.app import read_json
+from alphatrade_pipelines.venue.server.requests import read_json
 from alphatrade_pipelines.venue.server.rest_account import clock_of
 from alphatrade_pipelines.venue.server.wire import Json
 

@@ -6,36 +6,33 @@ The exchange behind it is pure; this module owns time (stepped or by the clock),
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
 
-from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.tape import TapeBar
 from alphatrade_pipelines.venue.faults.injector import Faults
 from alphatrade_pipelines.venue.server import wire
-from alphatrade_pipelines.venue.server.streams import MarketData, TradeUpdates
+from alphatrade_pipelines.venue.server.feeds import MarketData
+from alphatrade_pipelines.venue.server.gate import Gate
+from alphatrade_pipelines.venue.server.streams import StreamRules, TradeUpdates
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 log = structlog.get_logger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SESSION_SECONDS = 23_400.0
-_FEEDS = "iex|sip|test|delayed_sip|boats|overnight|otc"
+FEEDS = ("iex", "sip", "test", "delayed_sip", "boats", "overnight", "otc")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """``port`` 0 picks a free one. ``mode``: ``stepped`` (time moves by POST /admin/step) or ``accelerated`` (``speed`` venue seconds a
     second while the market is open; the default passes a session in a minute; nights take ``closed_seconds``).
-    ``requests_per_minute`` 0 = no rate limit. ``idle_exit_seconds``: end when nobody has asked or been connected for so long."""
+    ``requests_per_minute`` 0 = no rate limit. ``connection_limit`` (clients of a data feed) and ``symbol_limit`` (trades and quotes of a
+    client): 0 = none, see StreamRules. ``idle_exit_seconds``: end when nobody has asked or been connected for so long."""
 
     port: int = 0
     key: str = "sim"
@@ -44,6 +41,8 @@ class ServerConfig:
     speed: float = SESSION_SECONDS / 60
     closed_seconds: float = 3.0
     requests_per_minute: int = 0
+    connection_limit: int = 1
+    symbol_limit: int = 0
     idle_exit_seconds: float | None = None
     admin_token: str | None = None
 
@@ -64,8 +63,9 @@ class VenueServer:
         self.config = config or ServerConfig()
         self.created_at = exchange.now
         self.faults = Faults()
-        self.trade_updates = TradeUpdates(self.config.key, self.config.secret, self.faults)
-        self.market_data = MarketData(self.config.key, self.config.secret)
+        rules = self._stream_rules()
+        self.trade_updates = TradeUpdates(rules, self.faults)
+        self.market_data = MarketData(rules)
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
@@ -80,13 +80,28 @@ class VenueServer:
             "ptp_no_exception_entry": False,
             "max_options_trading_level": None,
         }
-        self._publishing = asyncio.Lock()
         self._stepping = asyncio.Lock()
         self._last_request = time.monotonic()
-        self._window: list[float] = []
+        streams = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
+        self.gate = Gate(
+            self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=streams
+        )
         self._since: tuple[float, float] | None = None  # accelerated: when the wait for the next step began, how long it lasts
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
+
+    def _stream_rules(self) -> StreamRules:
+        config = self.config
+        by_the_clock = config.mode != "stepped"
+        return StreamRules(
+            key=config.key,
+            secret=config.secret,
+            # stepped, nobody is cut for being busy: a step waits instead, and a debugger may hold a client for as long as it likes
+            capacity=1024 if by_the_clock else 65_536,
+            heartbeat=30.0 if by_the_clock else None,
+            connection_limit=config.connection_limit,
+            symbol_limit=config.symbol_limit,
+        )
 
     # --- life -----------------------------------------------------------------------------------------------------------------------
 
@@ -119,12 +134,16 @@ class VenueServer:
     def _application(self) -> web.Application:
         from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_orders
 
-        app = web.Application(middlewares=[self._errors, self._gate], client_max_size=1 << 20)
+        app = web.Application(middlewares=[self.gate.middleware], client_max_size=1 << 20)
         for module in (admin, rest_orders, rest_account, rest_data):
             module.add_routes(app.router, self)
         app.router.add_get("/stream", self.trade_updates.handle)
-        app.router.add_get(f"/v2/{{feed:{_FEEDS}}}", self.market_data.handle)
+        app.router.add_get(f"/v2/{{feed:{'|'.join(FEEDS)}}}", self.market_data.handle)
         return app
+
+    def _arrived(self) -> None:
+        self._last_request = time.monotonic()
+        self.let_time_pass()
 
     async def _watch_idle(self, seconds: float) -> None:
         while True:
@@ -147,7 +166,9 @@ class VenueServer:
                 return None
             self.steps += 1
             await self.publish()
-            await self.market_data.publish([self._bar_message(bar) for bar in step.bars])
+            self.market_data.publish([self._bar_message(bar) for bar in step.bars])
+            if self.config.mode == "stepped":
+                await asyncio.gather(self.trade_updates.flush(), self.market_data.flush())
             return {"at": wire.stamp(step.at), "kind": step.kind}
 
     def _bar_message(self, bar: TapeBar) -> Json:
@@ -156,9 +177,8 @@ class VenueServer:
         return {"T": "d" if daily else "b", "S": bar.symbol, **wire.bar(bar, at), "t": at}
 
     async def publish(self) -> None:
-        """Send the trade updates the exchange has produced, in order."""
-        async with self._publishing:
-            await self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
+        """Queue the trade updates the exchange has produced, in order; waits for nobody."""
+        self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
 
     async def _run_clock(self) -> None:
         while (at := self.exchange.next_step_at) is not None:
@@ -181,72 +201,3 @@ class VenueServer:
         if 0 < remaining < wait:
             self.exchange.tick(self.exchange.now + span * (1 - remaining / wait))
             self._since = (time.monotonic(), remaining)
-
-    # --- the gate -------------------------------------------------------------------------------------------------------------------
-
-    @web.middleware
-    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every failure leaves in Alpaca's shape, never as a traceback."""
-        try:
-            return await handler(request)
-        except VenueError as error:
-            return web.json_response(error.body(), status=error.http_status)
-        except web.HTTPRequestEntityTooLarge:
-            return web.json_response({"code": 41310000, "message": "request body too large"}, status=413)
-        except web.HTTPException as error:
-            message = {404: "endpoint not found", 405: "method not allowed"}.get(error.status, error.reason)
-            return web.json_response({"code": error.status * 100_000 + 10_000, "message": message}, status=error.status)
-        except Exception:
-            log.exception("internal error of the venue", path=request.path, method=request.method)
-            return web.json_response({"code": 50010000, "message": "internal server error"}, status=500)
-
-    @web.middleware
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._last_request = time.monotonic()
-        self.let_time_pass()
-        if request.path.startswith("/admin"):
-            given = request.headers.get("X-Admin-Token", "")
-            if not hmac.compare_digest(given.encode(), self.admin_token.encode()):
-                raise VenueError(401, 40110000, "request is not authorized")
-        elif "Upgrade" not in request.headers:
-            self._check_keys(request)
-            self._check_rate()
-        return await handler(request)
-
-    def _check_keys(self, request: web.Request) -> None:
-        key, secret = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
-        if key is None or secret is None:
-            raise VenueError(401, None, "unauthorized.")
-        if (key, secret) != (self.config.key, self.config.secret):
-            raise VenueError(403, None, "forbidden.")
-
-    def _check_rate(self) -> None:
-        limit = self.config.requests_per_minute
-        if not limit:
-            return
-        now = time.monotonic()
-        self._window = [at for at in self._window if at > now - 60]
-        if len(self._window) >= limit:
-            raise VenueError(429, 42910000, "rate limit exceeded")
-        self._window.append(now)
-
-
-async def read_json(request: web.Request) -> Any:
-    """The JSON body; VenueError 400 when it is none."""
-    try:
-        return await request.json(loads=_loads)
-    except (ValueError, RecursionError):
-        raise VenueError(400, 40010000, "request body format is invalid") from None
-
-
-def _loads(body: str) -> Any:
-    def refuse(word: str) -> Any:
-        raise ValueError(word)
-
-    return json.loads(body, parse_constant=refuse)
-
-
-def cut(request: web.Request) -> None:
-    """Drop the TCP connection without an answer."""
-    if request.transport is not None:
-        request.transport.abort()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pandas as pd
+from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
 from alphatrade_pipelines.venue.exchange.order_entry import OrderQuery
@@ -17,12 +19,36 @@ _UNSUPPORTED = ("notional", "trail_price", "trail_percent")
 _LARGEST = Decimal("1e12")
 
 
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+_plain = json.JSONDecoder(parse_constant=_refuse).decode
+_exact = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse).decode
+
+
+async def read_json(request: web.Request, decode: Callable[[str], Any] = _plain) -> Any:
+    """The JSON body; VenueError 400 when it is none."""
+    try:
+        return decode((await request.read()).decode())
+    except (ValueError, RecursionError):
+        raise VenueError(400, 40010000, "request body format is invalid") from None
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """A JSON object, its numbers with a point as exact ``Decimal``; VenueError 400 when the body is anything else."""
+    body = await read_json(request, _exact)
+    if not isinstance(body, dict):
+        raise VenueError(400, 40010000, "request body format is invalid")
+    return body
+
+
 def decimal_of(body: Mapping[str, Any], name: str) -> Decimal | None:
     """A number or numeric string under ``name``; None when absent. Raises VenueError 422 for anything else."""
     value = body.get(name)
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         raise malformed(f"{name} must be a number")
     try:
         number = Decimal(str(value))

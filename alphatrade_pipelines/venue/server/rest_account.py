@@ -11,7 +11,6 @@ from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed, not_found
 from alphatrade_pipelines.venue.server import requests, wire
-from alphatrade_pipelines.venue.server.app import read_json
 from alphatrade_pipelines.venue.server.rest_orders import cancel_all
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
@@ -56,15 +55,15 @@ class AccountRoutes:
 
     async def account(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/account."""
-        return web.json_response(wire.account(self._exchange.account(), self._server.created_at))
+        return wire.respond(wire.account(self._exchange.account(), self._server.created_at))
 
     async def configurations(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/account/configurations."""
-        return web.json_response(self._server.configurations)
+        return wire.respond(self._server.configurations)
 
     async def configure(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v2/account/configurations: what was sent comes back; trading rules that this venue has no switch for are refused."""
-        body = await read_json(request)
+        body = await requests.read_json(request)
         if not isinstance(body, dict) or not set(body) <= set(self._server.configurations):
             raise malformed(f"expected some of {', '.join(self._server.configurations)}")
         fixed = ("fractional_trading", "max_margin_multiplier", "no_shorting", "suspend_trade", "ptp_no_exception_entry")
@@ -72,11 +71,11 @@ class AccountRoutes:
             if body.get(name) is not None and body[name] != self._server.configurations[name]:
                 raise malformed(f"{name} cannot be changed at this venue")
         self._server.configurations |= body
-        return web.json_response(self._server.configurations)
+        return wire.respond(self._server.configurations)
 
     async def clock(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/clock."""
-        return web.json_response(clock_of(self._server))
+        return wire.respond(clock_of(self._server))
 
     async def calendar(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/calendar: New York wall-clock times."""
@@ -85,7 +84,7 @@ class AccountRoutes:
         opens, closes = (table[name].dt.tz_convert("America/New_York").dt.strftime("%H:%M") for name in ("open", "close"))
         fixed = {"session_open": "0400", "session_close": "2000"}
         days = [day.isoformat() for day in pd.DatetimeIndex(table.index).date]
-        return web.json_response([{"date": day, "open": at, "close": to, **fixed} for day, at, to in zip(days, opens, closes, strict=True)])
+        return wire.respond([{"date": day, "open": at, "close": to, **fixed} for day, at, to in zip(days, opens, closes, strict=True)])
 
     async def assets(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/assets."""
@@ -96,26 +95,26 @@ class AccountRoutes:
             "class": request.query.get("asset_class"),
             "exchange": request.query.get("exchange"),
         }
-        return web.json_response([a for a in listed if all(value in (None, "", a[name]) for name, value in wanted.items())])
+        return wire.respond([a for a in listed if all(value in (None, "", a[name]) for name, value in wanted.items())])
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/assets/{symbol or id}."""
         asked = request.match_info["symbol"]
         for symbol in self._exchange.tape.symbols:
             if asked in (symbol, wire.asset_id(symbol)):
-                return web.json_response(wire.asset(symbol, symbol in self._exchange.prices()))
+                return wire.respond(wire.asset(symbol, symbol in self._exchange.prices()))
         raise not_found(f"asset not found for {asked}")
 
     async def positions(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/positions."""
-        return web.json_response([wire.position(position) for position in self._exchange.positions()])
+        return wire.respond([wire.position(position) for position in self._exchange.positions()])
 
     async def position(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/positions/{symbol or id}."""
         symbol = self._symbol(request.match_info["symbol"])
         for position in self._exchange.positions():
             if position.symbol == symbol:
-                return web.json_response(wire.position(position))
+                return wire.respond(wire.position(position))
         raise not_found("position does not exist")
 
     def _symbol(self, asked: str) -> str:
@@ -130,7 +129,7 @@ class AccountRoutes:
             raise malformed("percentage must be between 0 and 100")
         order = self._exchange.close_position(self._symbol(request.match_info["symbol"]), qty, percentage)
         await self._server.publish()
-        return web.json_response(wire.order(order))
+        return wire.respond(wire.order(order))
 
     async def close_all(self, request: web.Request) -> web.StreamResponse:
         """DELETE /v2/positions: one answer a position; a refusal does not stop the others."""
@@ -145,7 +144,7 @@ class AccountRoutes:
                 body, status = error.body(), error.http_status
             answers.append({"symbol": position.symbol, "status": status, "body": body})
         await self._server.publish()
-        return web.json_response(answers, status=207)
+        return wire.respond(answers, status=207)
 
     async def activities(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/account/activities[/{type}]: FILL, FEE and DIV; ``page_token`` is the last id seen."""
@@ -165,7 +164,7 @@ class AccountRoutes:
             if not places:
                 raise malformed("invalid page_token")
             listed = listed[places[0] + 1 :]
-        return web.json_response(listed[:size])
+        return wire.respond(listed[:size])
 
     def _all_activities(self) -> list[tuple[datetime, Json]]:
         fills = self._exchange.fills()
@@ -186,7 +185,7 @@ class AccountRoutes:
             if (first is None or day >= first) and (last is None or day <= last)
         ]
         base = self._exchange.cash_account.initial_cash
-        return web.json_response(
+        return wire.respond(
             {
                 "timestamp": [at for at, _ in rows],
                 "equity": [float(equity) for _, equity in rows],

@@ -70,10 +70,10 @@ class DataRoutes:
                 if token and symbol == token[0] and (seconds > token[1] if backwards else seconds < token[1]):
                     continue
                 if count == limit:
-                    return web.json_response({"bars": found, "next_page_token": _token(symbol, seconds)})
+                    return wire.respond({"bars": found, "next_page_token": _token(symbol, seconds)})
                 found.setdefault(symbol, []).append(wire.bar(bar, at))
                 count += 1
-        return web.json_response({"bars": found, "next_page_token": None})
+        return wire.respond({"bars": found, "next_page_token": None})
 
     def _symbols(self, request: web.Request) -> list[str]:
         symbols = requests.names(request.query.get("symbols"))
@@ -142,7 +142,7 @@ class DataRoutes:
     async def latest_bars(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/bars/latest."""
         known = {symbol: self._known(symbol) for symbol in self._symbols(request)}
-        return web.json_response({"bars": {symbol: self._wire_bar(bars[0]) for symbol, bars in known.items() if bars}})
+        return wire.respond({"bars": {symbol: self._wire_bar(bars[0]) for symbol, bars in known.items() if bars}})
 
     def _trade(self, symbol: str) -> Json:
         price = float(self._exchange.prices()[symbol])
@@ -160,11 +160,11 @@ class DataRoutes:
 
     async def latest_trades(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/trades/latest: the last price as a trade."""
-        return web.json_response({"trades": {symbol: self._trade(symbol) for symbol in self._priced(request)}})
+        return wire.respond({"trades": {symbol: self._trade(symbol) for symbol in self._priced(request)}})
 
     async def latest_quotes(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/quotes/latest: the last price plus and minus the profile's half spread."""
-        return web.json_response({"quotes": {symbol: self._quote(symbol) for symbol in self._priced(request)}})
+        return wire.respond({"quotes": {symbol: self._quote(symbol) for symbol in self._priced(request)}})
 
     async def snapshots(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/snapshots (no wrapper key)."""
@@ -173,7 +173,7 @@ class DataRoutes:
             known = [self._wire_bar(bar) for bar in self._known(symbol)] + [None, None]
             days = {"dailyBar": known[0], "prevDailyBar": known[1]} if self._daily else {"minuteBar": known[0]}
             found[symbol] = {"latestTrade": self._trade(symbol), "latestQuote": self._quote(symbol), **days}
-        return web.json_response(found)
+        return wire.respond(found)
 
     # --- corporate actions ------------------------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class DataRoutes:
         for kind, entry in found[offset : offset + limit]:
             page.setdefault(kind, []).append(entry)
         token = _token("", offset + limit) if offset + limit < len(found) else None
-        return web.json_response({"corporate_actions": page, "next_page_token": token})
+        return wire.respond({"corporate_actions": page, "next_page_token": token})
 
     def _announced(self) -> list[tuple[str, Json]]:
         horizon = self._exchange.next_open

@@ -10,7 +10,6 @@ from aiohttp import web
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
 from alphatrade_pipelines.venue.exchange.orders import VenueOrder
 from alphatrade_pipelines.venue.server import requests, wire
-from alphatrade_pipelines.venue.server.app import cut, read_json
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.venue.server.app import VenueServer
@@ -38,13 +37,13 @@ class OrderRoutes:
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v2/orders."""
         faults = self._server.faults
-        asked = requests.order_request(await read_json(request))
+        asked = requests.order_request(await requests.read_object(request))
         if faults.take("reject_503"):
             raise VenueError(503, 50310000, "service unavailable")
         order = self._exchange.submit(asked)
         await self._server.publish()
         if faults.take("drop_after_accept"):
-            cut(request)
+            _cut(request)
         if faults.take("hang_after_accept"):
             await asyncio.sleep(faults.hang_seconds)
         if faults.take("error_504_after_accept"):
@@ -53,7 +52,7 @@ class OrderRoutes:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/orders."""
-        return web.json_response([wire.order(order) for order in self._exchange.orders(requests.order_query(request.query))])
+        return wire.respond([wire.order(order) for order in self._exchange.orders(requests.order_query(request.query))])
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/orders/{id}."""
@@ -68,9 +67,7 @@ class OrderRoutes:
 
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v2/orders/{id}."""
-        body = await read_json(request)
-        if not isinstance(body, dict):
-            raise VenueError(400, 40010000, "request body format is invalid")
+        body = await requests.read_object(request)
         if body.get("trail") not in (None, ""):
             raise malformed("trail is not supported by this venue")
         order = self._exchange.replace(
@@ -94,7 +91,7 @@ class OrderRoutes:
         """DELETE /v2/orders."""
         answers = cancel_all(self._server)
         await self._server.publish()
-        return web.json_response(answers, status=207)
+        return wire.respond(answers, status=207)
 
 
 def cancel_all(server: VenueServer) -> list[wire.Json]:
@@ -108,4 +105,10 @@ def cancel_all(server: VenueServer) -> list[wire.Json]:
 
 
 def _answer(order: VenueOrder) -> web.Response:
-    return web.json_response(wire.order(order))
+    return wire.respond(wire.order(order))
+
+
+def _cut(request: web.Request) -> None:
+    """Drop the TCP connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.ids import stable_uuid
 from alphatrade_pipelines.venue.exchange.orders import Fill, TradeUpdate, VenueOrder
@@ -15,7 +18,13 @@ from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePositio
 
 NEW_YORK = ZoneInfo("America/New_York")
 Json = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _CENT, _RATE = Decimal("0.01"), Decimal("0.000001")
+
+
+def respond(body: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=_encode(body).encode(), status=status, headers={"Content-Type": "application/json; charset=utf-8"})
 
 
 def text(value: Decimal | None) -> str | None:
