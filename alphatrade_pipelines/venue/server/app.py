@@ -16,7 +16,7 @@ from aiohttp import web
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.tape import TapeBar
 from alphatrade_pipelines.venue.faults.injector import Faults
-from alphatrade_pipelines.venue.server import wire
+from alphatrade_pipelines.venue.server import page, wire
 from alphatrade_pipelines.venue.server.feeds import MarketData
 from alphatrade_pipelines.venue.server.gate import Gate
 from alphatrade_pipelines.venue.server.streams import StreamRules, TradeUpdates
@@ -83,8 +83,9 @@ class VenueServer:
         self._stepping = asyncio.Lock()
         self._last_request = time.monotonic()
         streams = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
+        keyless = streams | page.PATHS
         self.gate = Gate(
-            self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=streams
+            self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=keyless
         )
         self._since: tuple[float, float] | None = None  # accelerated: when the wait for the next step began, how long it lasts
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,7 +136,7 @@ class VenueServer:
         from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_orders
 
         app = web.Application(middlewares=[self.gate.middleware], client_max_size=1 << 20)
-        for module in (admin, rest_orders, rest_account, rest_data):
+        for module in (page, admin, rest_orders, rest_account, rest_data):
             module.add_routes(app.router, self)
         app.router.add_get("/stream", self.trade_updates.handle)
         app.router.add_get(f"/v2/{{feed:{'|'.join(FEEDS)}}}", self.market_data.handle)
