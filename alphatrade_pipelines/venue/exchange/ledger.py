@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 
-from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, VenueOrderRequest
-
-_STOPS = ("stop", "stop_limit")
+from alphatrade_pipelines.venue.exchange.orders import STOP_TYPES, BookOrder, Fill, VenueOrderRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +52,16 @@ class Ledger:
         if message.startswith("client_order_id must be unique"):
             self.reused_client_ids += 1
 
-    def pass_time(self, seconds: float, positions: dict[str, Decimal], live: dict[str, list[BookOrder]]) -> None:
+    def pass_time(self, seconds: float, positions: dict[str, Decimal], live: Mapping[str, Mapping[str, BookOrder]]) -> None:
         """Account for ``seconds`` of open market with these positions and live orders."""
         for symbol, quantity in positions.items():
-            if protected_quantity(quantity, live.get(symbol, [])) < abs(quantity):
+            if protected_quantity(quantity, live.get(symbol, {}).values()) < abs(quantity):
                 self.unprotected_seconds[symbol] = self.unprotected_seconds.get(symbol, 0.0) + seconds
 
 
-def protected_quantity(position: Decimal, live: list[BookOrder]) -> Decimal:
+def protected_quantity(position: Decimal, live: Iterable[BookOrder]) -> Decimal:
     """Shares of a position that live stops on its other side would close."""
-    return sum((order.remaining for order in live if order.active and order.type in _STOPS and order.sign * position < 0), Decimal(0))
+    return sum((order.remaining for order in live if order.active and order.type in STOP_TYPES and order.sign * position < 0), Decimal(0))
 
 
 def digest(fills: list[Fill]) -> str:

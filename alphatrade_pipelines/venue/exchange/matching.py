@@ -7,12 +7,9 @@ from decimal import Decimal
 
 from alphatrade_pipelines.venue.exchange import fills
 from alphatrade_pipelines.venue.exchange.book import Book
-from alphatrade_pipelines.venue.exchange.ids import stable_uuid
-from alphatrade_pipelines.venue.exchange.orders import ZERO, BookOrder, Fill
+from alphatrade_pipelines.venue.exchange.orders import STOP_TYPES, ZERO, BookOrder
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile
 from alphatrade_pipelines.venue.exchange.quotes import Quote, money
-
-_STOPS = ("stop", "stop_limit")
 
 
 class Matcher:
@@ -23,14 +20,18 @@ class Matcher:
         self.profile = profile
         self.seed = seed
         self.bar_seconds = bar_seconds
+        self.volume_scale: dict[str, float] = {}  # by symbol, set by a lever; the tape's volume where nothing is said
 
     # --- walking the path ---------------------------------------------------------------------------------------------------------
 
     def walk(self, quote: Quote, start: float, end: float, jump: bool) -> None:
         """Move the price of one symbol from ``start`` to ``end`` and trade what trades: stops before everything else."""
-        active = [order for order in self.book.working.get(quote.symbol, ()) if order.active]
-        for order in sorted(active, key=lambda order: (order.type not in _STOPS, order.sequence)):
-            if order.active:
+        for order in sorted(self.book.tradable(quote.symbol), key=lambda order: (order.type not in STOP_TYPES, order.sequence)):
+            if not order.active:
+                continue
+            if order.time_in_force == "cls":
+                self.attempt(order, quote, end, end, True)  # the closing print, whatever led to it
+            else:
                 self.attempt(order, quote, start, end, jump)
 
     def attempt(self, order: BookOrder, quote: Quote, start: float, end: float, jump: bool) -> None:
@@ -42,31 +43,35 @@ class Matcher:
                 return
         reference = self._trade(order, quote, start, end, jump)
         if order.status == "filled" and order.role == "entry" and not math.isnan(reference):
-            for leg in sorted(order.legs, key=lambda leg: leg.type not in _STOPS):
+            for leg in sorted(order.legs, key=lambda leg: leg.type not in STOP_TYPES):
                 if leg.active:
                     self.attempt(leg, quote, reference, end, jump)
 
     def _trade(self, order: BookOrder, quote: Quote, start: float, end: float, jump: bool) -> float:
-        if order.type in _STOPS and not order.triggered:
-            return self._elect(order, quote, start, end, jump)
+        if order.type in STOP_TYPES and not order.triggered:
+            return self._watch(order, quote, (start, end, jump))
         limit = order.limit_price if order.limit_price is not None else order.stop_cap
         if limit is None:
             return self._take(order, quote, end, math.nan)
         return self._meet_limit(order, quote, float(limit), (start, end, jump))
+
+    def _watch(self, order: BookOrder, quote: Quote, stretch: tuple[float, float, bool]) -> float:
+        """A stop waits for its price; a trailing one follows the best price before (a jump shows no price before its end) and after."""
+        start, end, jump = stretch
+        trails = order.type == "trailing_stop"
+        if trails and (order.hwm is None or not jump):
+            self.book.follow(order, money(start))
+        reference = self._elect(order, quote, start, end, jump)
+        if trails and not order.triggered:
+            self.book.follow(order, money(end))
+        return reference
 
     def _elect(self, order: BookOrder, quote: Quote, start: float, end: float, jump: bool) -> float:
         assert order.stop_price is not None
         reference = fills.stop_reference(order.sign, float(order.stop_price), start, end, jump)
         if math.isnan(reference):
             return reference
-        order.triggered = True
-        if order.status == "held":
-            order.status = "new"
-            order.updated_at = self.book.now
-            self.book.emit("new", order)
-        for sibling in order.members:
-            if sibling.role == "take_profit" and sibling.is_live and order.role == "stop_loss":
-                self.book.close(sibling, "canceled")
+        order = self.book.elect(order)
         limit = order.limit_price if order.limit_price is not None else order.stop_cap
         if limit is None:
             return self._take(order, quote, reference, math.nan)
@@ -93,8 +98,10 @@ class Matcher:
         return fills.uniform_draw(self.seed, quote.key, quote.bar, order.draw_key, purpose)
 
     def _quantity(self, order: BookOrder, quote: Quote) -> Decimal:
-        available = fills.shares_available(quote.volume, quote.share, self.profile.participation, quote.taken)
-        return min(order.remaining, Decimal(int(available)))
+        volume = quote.volume * self.volume_scale.get(quote.symbol, 1.0)
+        available = fills.shares_available(volume, quote.share, self.profile.participation, quote.taken)
+        quantity = min(order.remaining, Decimal(int(available)))
+        return ZERO if order.time_in_force == "fok" and quantity < order.remaining else quantity
 
     def _take(self, order: BookOrder, quote: Quote, reference: float, bound: float) -> float:
         profile, quantity = self.profile, self._quantity(order, quote)
@@ -109,37 +116,8 @@ class Matcher:
         return self._fill(order, quote, quantity, price, reference)
 
     def _fill(self, order: BookOrder, quote: Quote, quantity: Decimal, price: float, reference: float) -> float:
-        if quantity <= 0:
+        fill = self.book.execute(order, quantity, money(price), money(reference), money(quote.low), money(quote.high))
+        if fill is None:
             return math.nan
-        exact = money(price)
-        quote.taken += float(quantity)
-        fee = self.book.account.trade(order.symbol, order.sign, quantity, exact)
-        order.filled_qty += quantity
-        order.filled_value += quantity * exact
-        order.updated_at = self.book.now
-        done = order.remaining == ZERO
-        order.status = "filled" if done else "partially_filled"
-        if done:
-            order.filled_at = self.book.now
-            self.book.leave(order)
-        fill = Fill(
-            execution_id=stable_uuid(self.book.account.number, "execution", len(self.book.fills)),
-            order_id=order.id,
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            qty=quantity,
-            price=exact,
-            at=self.book.now,
-            fee=fee,
-            reference=money(reference),
-            leaves_qty=order.remaining,
-            cum_qty=order.filled_qty,
-            order_status=order.status,
-            low=money(quote.low),
-            high=money(quote.high),
-        )
-        self.book.fills.append(fill)
-        self.book.emit("fill" if done else "partial_fill", order, fill)
-        self.book.after_fill(order)
+        quote.taken += float(fill.qty)
         return reference

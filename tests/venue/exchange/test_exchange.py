@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -272,7 +273,10 @@ class TestSimpleOrders:
         ended = ex.order(gtc.id)
         assert ended.status == "canceled"
         assert ended.canceled_at is not None
-        assert 90 <= (ended.canceled_at - ended.created_at).days <= 93
+        assert ended.canceled_at == ended.expires_at
+        local = ended.canceled_at.astimezone(ZoneInfo("America/New_York"))
+        assert (local.date() - ended.created_at.date()).days == 90
+        assert (local.hour, local.minute) == (16, 15)
 
     def test_ioc_takes_what_there_is_and_cancels_the_rest(self) -> None:
         ex = exchange(daily_bars({"AAA": [FLAT, (100.0, 102.0, 99.0, 101.0, 10_000.0)]}), replace(PLAIN, participation=0.005))

@@ -16,7 +16,6 @@ from venue_world import D, exchange, random_bars
 
 from alphatrade_pipelines.venue import BASE, OPTIMISTIC, PESSIMISTIC, Exchange, TradeUpdate, VenueError, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange.orders import TERMINAL
-from alphatrade_pipelines.venue.exchange.rules import held_for_orders
 
 
 def eventful_bars() -> pd.DataFrame:
@@ -197,8 +196,7 @@ class Client(RuleBasedStateMachine):
         if self.ex is None:
             return
         for position in self.ex.positions():
-            held, _ = held_for_orders(position.symbol, position.qty, self.ex.book.live())
-            assert held <= abs(position.qty)
+            assert self.ex.book.claims.held(position.symbol, position.qty) <= abs(position.qty)
         assert all(order.is_live for order in self.ex.book.live())
 
     def teardown(self) -> None:
