@@ -11,6 +11,8 @@ from alphatrade_pipelines.venue.exchange.orders import STOP_TYPES, ZERO, BookOrd
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile
 from alphatrade_pipelines.venue.exchange.quotes import Quote, money
 
+_PARTIAL, _PART = 101, 102  # purposes of the draws behind Alpaca's random partial fills
+
 
 class Matcher:
     """Decides what of a book trades, by one fill profile. ``bar_seconds``: length of the bars that carry volatility and volume."""
@@ -101,7 +103,15 @@ class Matcher:
         volume = quote.volume * self.volume_scale.get(quote.symbol, 1.0)
         available = fills.shares_available(volume, quote.share, self.profile.participation, quote.taken)
         quantity = min(order.remaining, Decimal(int(available)))
-        return ZERO if order.time_in_force == "fok" and quantity < order.remaining else quantity
+        if order.time_in_force == "fok":
+            return quantity if quantity == order.remaining else ZERO
+        return self._random_part(order, quote, quantity) if order.filled_qty == ZERO else quantity
+
+    def _random_part(self, order: BookOrder, quote: Quote, quantity: Decimal) -> Decimal:
+        """Alpaca's paper venue fills a random part first, one time in ten (a fidelity switch); the rest meets the next price."""
+        if quantity < 2 or self._draw(order, quote, _PARTIAL) >= self.book.fidelity.partial_fill_probability:
+            return quantity
+        return max(Decimal(1), Decimal(int(float(quantity) * self._draw(order, quote, _PART))))
 
     def _take(self, order: BookOrder, quote: Quote, reference: float, bound: float) -> float:
         profile, quantity = self.profile, self._quantity(order, quote)
