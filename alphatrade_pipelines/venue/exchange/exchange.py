@@ -119,6 +119,13 @@ class Exchange:
             day.close_session(self, point)
         return Step(point.at, point.kind, bars, actions)
 
+    def reread_tape(self) -> None:
+        """The days to come have changed on the tape: plan them anew. The session that is open goes on as planned."""
+        self.hours = TradingHours(self.tape.calendar)
+        if self._next is not None and self._next.session >= self.tape.first_session_after(self.now):
+            self._points = (point for point in self._all_points() if point.at > self.now)
+            self._next = next(self._points, None)
+
     def _all_points(self) -> Iterator[Point]:
         for session in range(self.tape.first_session_after(self.now), len(self.tape.sessions)):
             if self.config.end is not None and self.tape.sessions[session].open > self.config.end:
