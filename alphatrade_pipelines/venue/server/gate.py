@@ -112,7 +112,7 @@ class Gate:
         return response
 
     def _check_token(self, request: web.Request) -> None:
-        if not hmac.compare_digest(request.headers.get("X-Admin-Token", "").encode(), self._admin_token):
+        if not hmac.compare_digest(_bytes(request.headers.get("X-Admin-Token", "")), self._admin_token):
             raise _not_authorized()
 
     def _check_keys(self, request: web.Request) -> None:
@@ -120,7 +120,7 @@ class Gate:
         key, secret = headers.get("APCA-API-KEY-ID"), headers.get("APCA-API-SECRET-KEY")
         if key is None or secret is None:
             self._check_authorization(headers.get("Authorization"))
-        elif (key.encode(), secret.encode()) != self._keys:
+        elif (_bytes(key), _bytes(secret)) != self._keys:
             raise VenueError(403, None, "forbidden.")
 
     def _check_authorization(self, given: str | None) -> None:
@@ -135,6 +135,11 @@ class Gate:
             matches = False
         if not matches:
             raise VenueError(403, None, "forbidden.")
+
+
+def _bytes(header: str) -> bytes:
+    """The bytes a header arrived as: they need not be UTF-8."""
+    return header.encode(errors="surrogateescape")
 
 
 def _not_authorized() -> VenueError:
