@@ -45,6 +45,7 @@ class Claims:
 
     def __init__(self) -> None:
         self.reserved = ZERO
+        self.versions: dict[str, int] = {}  # how often the orders of a symbol have changed
         self._held: dict[Side, Decimal] = {}
         self._opening: dict[Side, dict[str, BookOrder]] = {}
         self._closing: dict[Side, dict[str, BookOrder]] = {}
@@ -69,6 +70,7 @@ class Claims:
 
     def refresh(self, order: BookOrder) -> None:
         """Recount the group of ``order`` (and the replacement that waits for it)."""
+        self.versions[order.symbol] = self.versions.get(order.symbol, 0) + 1
         self._recount(order.root)
         if order.successor is not None:
             self._recount(order.successor)

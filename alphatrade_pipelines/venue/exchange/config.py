@@ -16,7 +16,8 @@ __all__ = ["ExchangeConfig", "Fidelity", "Step"]
 @dataclass(frozen=True, slots=True)
 class ExchangeConfig:
     """``start``: venue time at the beginning, outside session hours (default: half an hour before the first session of the tape); ``end``:
-    the last session played opens at or before it. ``multiplier``: leverage of buying power (1 = cash account)."""
+    the last session played opens at or before it. ``multiplier``: leverage of buying power (1 = cash account). ``path_points``: points a
+    bar is walked in, 4 (open, extremes, close) or more."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -26,6 +27,7 @@ class ExchangeConfig:
     account_number: str | None = None
     multiplier: Decimal = Decimal(4)
     fidelity: Fidelity = field(default_factory=Fidelity)
+    path_points: int = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,8 @@ class OrderDesk:
         self.book.move(order, "new")
         for member in order.members:
             self._meet_now(member)
-        if order.time_in_force in _IMMEDIATE and order.is_live:
-            if order.symbol in self.venue.halts or self.venue.market.quotes[order.symbol].live:
-                self.book.close(order, "canceled")
-            else:
-                self.waiting.setdefault(order.symbol, {})[order.id] = order
+        if order.time_in_force in _IMMEDIATE and order.is_live and order.symbol in self.venue.halts:
+            self.book.close(order, "canceled")  # in an open market the matcher ends it once it has met a price
 
     def _meet_now(self, order: BookOrder) -> None:
         quote = self.venue.market.quotes[order.symbol]

@@ -49,7 +49,7 @@ class Exchange:
         self.matcher = Matcher(self.book, self.profile, self.config.seed, tape.timeframe.minutes * 60.0)
         self.ledger = Ledger()
         self.market_open = False
-        self.market = Prices(tape, self.profile, self.now)
+        self.market = Prices(tape, self.profile, self.now, self.config.seed, self.config.path_points)
         self.hours = TradingHours(tape.calendar)
         self.schedule = Schedule()
         self.desk = OrderDesk(self)
@@ -130,7 +130,7 @@ class Exchange:
         for session in range(self.tape.first_session_after(self.now), len(self.tape.sessions)):
             if self.config.end is not None and self.tape.sessions[session].open > self.config.end:
                 return
-            yield from (point for point in self.tape.points(session) if point.at >= self.now)
+            yield from (point for point in self.tape.points(session, self.config.path_points) if point.at >= self.now)
 
     def _pass_time(self, to: datetime) -> None:
         while (due := self.schedule.pop(to)) is not None:

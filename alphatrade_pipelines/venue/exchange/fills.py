@@ -21,7 +21,7 @@ from numba import njit
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-REJECTION, QUEUE, ADVERSE = 1, 2, 3  # purposes of a draw: draws for one order and bar but different purposes are independent
+REJECTION, QUEUE, ADVERSE, PARTIAL = 1, 2, 3, 4  # purposes of a draw: draws for one order and bar but different purposes are independent
 OPEN_HALF_LIFE_MINUTES = 15.0  # the wider spread of the open decays by half in so long
 
 
@@ -74,11 +74,21 @@ def volume_fraction(elapsed: float, early_share: float) -> float:
 
 
 @kernel
-def shares_available(volume: float, share: float, participation: float, taken: float) -> float:
-    """Whole shares this account may still take out of a stretch that holds ``share`` of the bar's ``volume``."""
+def shares_available(volume: float, begin: float, end: float, participation: float, taken: float) -> float:
+    """Whole shares this account may still take out of a stretch of the bar's ``volume``: the one from the cumulated share ``begin`` to
+    ``end``. However finely a bar is cut, its stretches add up to floor(volume * participation)."""
     if not volume > 0.0:
         return 0.0
-    return max(0.0, math.floor(volume * share * participation + 1e-9) - taken)
+    ours = volume * participation
+    return max(0.0, math.floor(ours * end + 1e-9) - math.floor(ours * begin + 1e-9) - taken)
+
+
+@kernel
+def random_part(quantity: float, chance: float, draw: float) -> float:
+    """With probability ``chance`` a whole number of shares between 1 and ``quantity``, evenly; else all of it (Alpaca's paper fills)."""
+    if draw >= chance or quantity <= 1.0:
+        return quantity
+    return 1.0 + math.floor(draw / chance * quantity)
 
 
 @kernel
@@ -182,26 +192,6 @@ def fill_denied(side: int, limit: float, close: float, probability: float, draw:
 def markout(side: int, price: float, later: float) -> float:
     """What a fill at ``price`` has earned when price is ``later``, in dollars a share; negative = adversely selected."""
     return side * (later - price)
-
-
-@kernel
-def limit_reference(side: int, limit: float, start: float, end: float, jump: bool, through: float, queue_won: bool) -> float:
-    """Price at which a limit trades while price goes from ``start`` to ``end``, NaN if it does not.
-
-    After a jump beyond the limit (or on arrival) it is marketable and trades at ``end``, better than its limit. On a continuous move
-    it rests: it trades AT its limit once price has gone ``through`` dollars beyond it, or on a touch if its place in the queue won.
-    """
-    beyond = side * (limit - end)
-    if jump:
-        if beyond > 0.0 or (beyond == 0.0 and queue_won):
-            return end
-        return math.nan
-    beyond = max(beyond, side * (limit - start))
-    if beyond >= through - 1e-9 and beyond >= 0.0:
-        return limit
-    if beyond >= 0.0 and queue_won:
-        return limit
-    return math.nan
 
 
 @kernel

@@ -62,7 +62,7 @@ class Levers:
             raise invalid(f"expected until after {venue.now}, found {until}")
         halt = Halt(code, reason, venue.now)
         venue.halts[symbol] = halt
-        venue.market.quotes[symbol].live = False
+        venue.market.halt(symbol)
         self._status(symbol, "H", "Trading Halt", code, reason)
         if until is not None:
             venue.schedule.at(until, lambda: self._resume_from(symbol, halt))
@@ -77,7 +77,7 @@ class Levers:
         if symbol not in venue.halts:
             raise invalid(f"{symbol} is not halted")
         halt = venue.halts.pop(symbol)
-        venue.reopening.add(symbol)
+        venue.market.resume(symbol)
         self._status(symbol, "T", "Trading Resumption", halt.code, halt.reason)
 
     def luld(self, symbol: str, up: Decimal, down: Decimal, indicator: str = "B") -> None:
@@ -94,7 +94,7 @@ class Levers:
         self._check_symbol(symbol)
         if not factor >= 0:
             raise invalid(f"expected factor >= 0, found {factor}")
-        self._venue.matcher.volume_scale[symbol] = factor
+        self._venue.market.quotes[symbol].volume_scale = factor
 
     # --- the account ----------------------------------------------------------------------------------------------------------------
 

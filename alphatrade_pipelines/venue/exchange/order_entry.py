@@ -171,13 +171,14 @@ def replacement(old: BookOrder, changes: Changes, at: Entry) -> BookOrder:
         status="held" if old.status == "held" else "new",
         created_at=at.now,
         updated_at=at.now,
-        draw_key=stable_key(client_id),
+        draw_key=stable_key(changes.client_order_id or f"{old.draw_key} replaced"),
         sequence=at.counter,
         filled_qty=ZERO,
         filled_value=ZERO,
         reserve_price=at.value if old.opening else ZERO,
         replaces=old.id,
         legs=[],
+        ahead=None,  # the back of the queue
         predecessor=None,
         successor=None,
     )

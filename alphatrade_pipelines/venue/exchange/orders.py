@@ -122,8 +122,9 @@ class TradeUpdate:
 class BookOrder:
     """An order in the book. ``role`` is entry, take_profit or stop_loss; ``sign`` +1 buys. ``active`` = may trade now; ``routed`` = has
     met the market once (that is when a rejection is drawn); ``draw_key`` seeds its fate and depends on the client's id only.
-    ``reserve_price``: dollars of buying power a share that is still to be filled holds (0 for closing orders). While a replacement is
-    pending, the old order has it as ``successor`` and is its ``predecessor``."""
+    ``ahead``: shares before it in the queue of its price level, None until it rests there. ``reserve_price``: dollars of buying power a
+    share that is still to be filled holds (0 for closing orders). While a replacement is pending, the old order has it as ``successor``
+    and is its ``predecessor``."""
 
     id: str
     client_order_id: str
@@ -143,6 +144,7 @@ class BookOrder:
     opening: bool = True
     active: bool = False
     routed: bool = False
+    ahead: float | None = None
     triggered: bool = False
     stop_cap: Decimal | None = None
     notional: Decimal | None = None
