@@ -152,6 +152,8 @@ def _check_opening(venue: Exchange, request: VenueOrderRequest, entry: Entry) ->
         raise forbidden("unable to open new notional orders while having open closing position orders")
     if sign < 0:
         _check_short(venue, request, fractional)
+    elif fractional and venue.restrictions.no_fractions:
+        raise forbidden("account is not allowed to trade fractional shares")
     elif fractional and not venue.assets[request.symbol].fractionable:
         raise invalid("requested asset is not fractionable")
     cost = request.notional if request.notional is not None else (entry.value * shares_of(request, entry.value)).quantize(_CENT)

@@ -26,13 +26,14 @@ class AssetFlags:
 @dataclass(frozen=True, slots=True)
 class Restrictions:
     """Why an account may not trade: ``trading_blocked``, ``account_blocked`` and ``trade_suspended_by_user`` stop every order,
-    ``closing_only`` those that open exposure, ``no_shorting`` short sales."""
+    ``closing_only`` those that open exposure, ``no_shorting`` short sales, ``no_fractions`` orders that open parts of a share."""
 
     trading_blocked: bool = False
     account_blocked: bool = False
     trade_suspended_by_user: bool = False
     closing_only: bool = False
     no_shorting: bool = False
+    no_fractions: bool = False
 
 
 class DayTrades:

@@ -13,46 +13,65 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
-from alphatrade_pipelines.venue.exchange.tape import TapeBar
-from alphatrade_pipelines.venue.faults.injector import Faults
+from alphatrade_pipelines.venue.faults.injector import Injector
+from alphatrade_pipelines.venue.faults.middleware import middleware as fault_middleware
+from alphatrade_pipelines.venue.faults.scenario import Scenario
 from alphatrade_pipelines.venue.server import page, wire
 from alphatrade_pipelines.venue.server.feeds import MarketData
 from alphatrade_pipelines.venue.server.gate import Gate
+from alphatrade_pipelines.venue.server.lag import LaggedViews
+from alphatrade_pipelines.venue.server.market_messages import MarketMessages
+from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
+from alphatrade_pipelines.venue.server.portfolio import EquityCurve
+from alphatrade_pipelines.venue.server.prints import PrintLog
+from alphatrade_pipelines.venue.server.protocol import VenueRunner
 from alphatrade_pipelines.venue.server.streams import StreamRules, TradeUpdates
-from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.server.wire import Json
 
 log = structlog.get_logger(__name__)
 SESSION_SECONDS = 23_400.0
+MODES = ("stepped", "accelerated", "real_time")
 FEEDS = ("iex", "sip", "test", "delayed_sip", "boats", "overnight", "otc")
+_STREAMS = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """``port`` 0 picks a free one. ``mode``: ``stepped`` (time moves by POST /admin/step) or ``accelerated`` (``speed`` venue seconds a
-    second while the market is open; the default passes a session in a minute; nights take ``closed_seconds``).
+    """``port`` 0 picks a free one. ``mode``: ``stepped`` (time moves by POST /admin/step), ``accelerated`` (``speed`` venue seconds a
+    second while the market is open; the default passes a session in a minute) or ``real_time``; nights take ``closed_seconds``, None =
+    as long as they last at that speed.
     ``requests_per_minute`` 0 = no rate limit. ``connection_limit`` (clients of a data feed) and ``symbol_limit`` (trades and quotes of a
-    client): 0 = none, see StreamRules. ``idle_exit_seconds``: end when nobody has asked or been connected for so long."""
+    client): 0 = none, see StreamRules. ``idle_exit_seconds``: end when nobody has asked or been connected for so long.
+    ``scenario``: faults armed from the start."""
 
     port: int = 0
     key: str = "sim"
     secret: str = "sim"
     mode: str = "stepped"
     speed: float = SESSION_SECONDS / 60
-    closed_seconds: float = 3.0
+    closed_seconds: float | None = 3.0
     requests_per_minute: int = 0
     connection_limit: int = 1
     symbol_limit: int = 0
     idle_exit_seconds: float | None = None
+    scenario: Scenario | None = None
     admin_token: str | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in ("stepped", "accelerated"):
-            raise ValueError(f"expected mode stepped or accelerated, found {self.mode!r}")
-        if not self.speed > 0:
-            raise ValueError(f"expected speed > 0, found {self.speed}")
+        if self.mode not in MODES:
+            raise ValueError(f"expected mode {' or '.join(MODES)}, found {self.mode!r}")
+        Pace(self.speed, self.closed_seconds)
         if not self.key or not self.secret:
             raise ValueError("expected a key and a secret, found an empty one")
+
+    @property
+    def pace(self) -> Pace | None:
+        """How time runs; None when it is moved by hand."""
+        if self.mode == "stepped":
+            return None
+        return Pace(1.0 if self.mode == "real_time" else self.speed, self.closed_seconds)
 
 
 class VenueServer:
@@ -62,38 +81,33 @@ class VenueServer:
         self.exchange = exchange
         self.config = config or ServerConfig()
         self.created_at = exchange.now
-        self.faults = Faults()
+        self.injector = Injector(exchange, self.config.scenario)
+        self.injector.streams = self
         rules = self._stream_rules()
-        self.trade_updates = TradeUpdates(rules, self.faults)
-        self.market_data = MarketData(rules)
+        self.trade_updates = TradeUpdates(rules, self.injector)
+        self.market_data = MarketData(rules, self.injector)
+        self._messages = MarketMessages(exchange)
+        pace = self.config.pace
+        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self.publish)
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
-        self.configurations: Json = {
-            "dtbp_check": None,
-            "fractional_trading": True,
-            "max_margin_multiplier": wire.text(exchange.config.multiplier),
-            "no_shorting": False,
-            "pdt_check": None,
-            "suspend_trade": False,
-            "trade_confirm_email": "none",
-            "ptp_no_exception_entry": False,
-            "max_options_trading_level": None,
-        }
+        self.requests = 0
+        self.views = LaggedViews(exchange)
+        self.equity = EquityCurve(exchange)
+        self.prints = PrintLog(exchange)
         self._stepping = asyncio.Lock()
         self._last_request = time.monotonic()
-        streams = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
-        keyless = streams | page.PATHS
+        keyless = _STREAMS | page.PATHS
         self.gate = Gate(
             self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=keyless
         )
-        self._since: tuple[float, float] | None = None  # accelerated: when the wait for the next step began, how long it lasts
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
 
     def _stream_rules(self) -> StreamRules:
         config = self.config
-        by_the_clock = config.mode != "stepped"
+        by_the_clock = config.pace is not None
         return StreamRules(
             key=config.key,
             secret=config.secret,
@@ -108,7 +122,7 @@ class VenueServer:
 
     async def start(self) -> str:
         """Open the port; returns ``http://127.0.0.1:PORT``. Raises OSError when the port is taken."""
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.2)
+        self._runner = VenueRunner(self._application(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.config.port)
         try:
@@ -116,8 +130,8 @@ class VenueServer:
         except OSError:
             await self._runner.cleanup()
             raise
-        if self.config.mode == "accelerated":
-            self._tasks.append(asyncio.create_task(self._run_clock()))
+        if self.pacer is not None:
+            self._tasks.append(asyncio.create_task(self._keep_pace(self.pacer)))
         if self.config.idle_exit_seconds is not None:
             self._tasks.append(asyncio.create_task(self._watch_idle(self.config.idle_exit_seconds)))
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
@@ -133,10 +147,10 @@ class VenueServer:
         self.closed.set()
 
     def _application(self) -> web.Application:
-        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_orders
+        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_market, rest_orders, rest_positions
 
-        app = web.Application(middlewares=[self.gate.middleware], client_max_size=1 << 20)
-        for module in (page, admin, rest_orders, rest_account, rest_data):
+        app = web.Application(middlewares=[self.gate.middleware, fault_middleware(self.injector, self.publish, _STREAMS)], client_max_size=1 << 20)
+        for module in (page, admin, rest_orders, rest_positions, rest_account, rest_market, rest_data):
             module.add_routes(app.router, self)
         app.router.add_get("/stream", self.trade_updates.handle)
         app.router.add_get(f"/v2/{{feed:{'|'.join(FEEDS)}}}", self.market_data.handle)
@@ -144,7 +158,10 @@ class VenueServer:
 
     def _arrived(self) -> None:
         self._last_request = time.monotonic()
-        self.let_time_pass()
+        self.requests += 1
+        if self.pacer is not None:
+            self.pacer.flow()
+        self.views.remember()
 
     async def _watch_idle(self, seconds: float) -> None:
         while True:
@@ -162,43 +179,49 @@ class VenueServer:
     async def step(self) -> Json | None:
         """Advance the exchange once and publish what came of it; None at the end of the tape."""
         async with self._stepping:
+            if self.injector.before_step():
+                await self.publish()
             step = self.exchange.advance()
             if step is None:
                 return None
             self.steps += 1
+            self.injector.on_step(step.kind)
+            self.equity.record()
             await self.publish()
-            self.market_data.publish([self._bar_message(bar) for bar in step.bars])
-            if self.config.mode == "stepped":
+            self.market_data.publish(self._messages.of_step(step, self.market_data.listened()))
+            if self.may_step:
                 await asyncio.gather(self.trade_updates.flush(), self.market_data.flush())
             return {"at": wire.stamp(step.at), "kind": step.kind}
-
-    def _bar_message(self, bar: TapeBar) -> Json:
-        daily = self.exchange.tape.timeframe.is_daily
-        at = bar.start.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0) if daily else bar.start
-        return {"T": "d" if daily else "b", "S": bar.symbol, **wire.bar(bar, at), "t": at}
 
     async def publish(self) -> None:
         """Queue the trade updates the exchange has produced, in order; waits for nobody."""
         self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
+        self.views.remember()
 
-    async def _run_clock(self) -> None:
-        while (at := self.exchange.next_step_at) is not None:
-            wait = (at - self.exchange.now).total_seconds() / self.config.speed
-            if not self.exchange.market_open:
-                wait = min(wait, self.config.closed_seconds)
-            self._since = (time.monotonic(), wait)
-            await asyncio.sleep(wait)
-            self._since = None
-            await self.step()
+    def cut(self, stream: str, *, abort: bool) -> None:
+        """End every connection of ``trade_updates``, ``data`` or ``both``: with a close frame (1001), or by aborting the TCP connection."""
+        for hub in (self.trade_updates, self.market_data):
+            if stream in (hub.name, "both"):
+                hub.cut(abort=abort)
+
+    async def _keep_pace(self, pacer: Pacer) -> None:
+        await pacer.run()
         log.info("end of the tape", at=self.exchange.now.isoformat())
 
-    def let_time_pass(self) -> None:
-        """By the clock, venue time flows between two steps as well."""
-        if self._since is None or self.exchange.next_step_at is None or not self._since[1]:
-            return
-        began, wait = self._since
-        remaining = wait - (time.monotonic() - began)
-        span = self.exchange.next_step_at - self.exchange.now
-        if 0 < remaining < wait:
-            self.exchange.tick(self.exchange.now + span * (1 - remaining / wait))
-            self._since = (time.monotonic(), remaining)
+    def pause(self) -> None:
+        """Let venue time stand still. Raises VenueError 409 when it is moved by hand anyway."""
+        self._running_pacer().pause()
+
+    def resume(self) -> None:
+        """Let venue time go on. Raises VenueError 409 when it is moved by hand."""
+        self._running_pacer().resume()
+
+    @property
+    def may_step(self) -> bool:
+        """Does time move by hand now: stepped, or paused?"""
+        return self.pacer is None or self.pacer.paused
+
+    def _running_pacer(self) -> Pacer:
+        if self.pacer is None:
+            raise VenueError(409, None, "this venue is stepped: time moves by POST /admin/step only")
+        return self.pacer
