@@ -35,7 +35,6 @@ class OrderDesk:
     def __init__(self, venue: Exchange) -> None:
         self.venue = venue
         self.book = venue.book
-        self.waiting: dict[str, dict[str, BookOrder]] = {}  # IOC and FOK orders that wait for the next price, by symbol
 
     # --- submitting -----------------------------------------------------------------------------------------------------------------
 
@@ -87,12 +86,6 @@ class OrderDesk:
         quote = self.venue.market.quotes[order.symbol]
         if quote.live and order.symbol not in self.venue.halts and order.active and self.book.eligible(order):
             self.venue.matcher.attempt(order, quote, quote.price, quote.price, True)
-
-    def sweep(self, symbol: str) -> None:
-        """A price has printed: what wanted it at once and is still open ends."""
-        for order in self.waiting.pop(symbol, {}).values():
-            if order.is_live:
-                self.book.close(order, "canceled")
 
     def _set_expiry(self, order: BookOrder) -> None:
         venue = self.venue

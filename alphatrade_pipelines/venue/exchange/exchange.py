@@ -57,7 +57,6 @@ class Exchange:
         self.assets = {symbol: AssetFlags() for symbol in tape.symbols}
         self.restrictions = Restrictions()
         self.halts: dict[str, Halt] = {}
-        self.reopening: set[str] = set()  # resumed, and not yet printed
         self.notices: list[Notice] = []
         self.outside_trades: list[OutsideTrade] = []
         self.day_trades = DayTrades()
@@ -150,22 +149,13 @@ class Exchange:
     def _walk(self, point: Point) -> tuple[TapeBar, ...]:
         self.book.extended = point.kind in _EXTENDED
         self.book.auction = {"session_open": "opening", "session_close": "closing"}.get(point.kind)
-        frozen = {symbol: self.market.quotes[symbol].price for symbol in self.halts}
         bars = self.market.walk(point, self.cash_account.quantity, self._meet)
         self.book.auction = None
-        for symbol, price in frozen.items():  # the tape goes on in a halt, the market does not
-            self.market.quotes[symbol].price, self.market.quotes[symbol].live = price, False
         return bars
 
     def _meet(self, quote: Quote, start: float, end: float, jump: bool) -> None:
-        if quote.symbol in self.halts:
-            return
-        if quote.symbol in self.reopening:
-            self.reopening.discard(quote.symbol)
-            jump = True
         if self.book.working.get(quote.symbol):
             self.matcher.walk(quote, start, end, jump)
-            self.desk.sweep(quote.symbol)
 
     def trading_now(self, order: BookOrder) -> bool:
         """May ``order`` reach the market at once: in the session, or in extended hours if it asks for them."""
