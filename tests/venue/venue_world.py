@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
@@ -72,6 +73,14 @@ def until(ex: Exchange, kind: str) -> None:
     while (step := ex.advance()) is not None and step.kind != kind:
         pass
     assert step is not None, f"the tape ended before the next {kind}"
+
+
+def go_to(ex: Exchange, at: datetime) -> None:
+    """Let everything up to ``at`` happen, and time pass until then."""
+    while ex.next_step_at is not None and ex.next_step_at <= at:
+        ex.advance()
+    ex.tick(at)
+    assert ex.now == at
 
 
 def play(ex: Exchange) -> None:

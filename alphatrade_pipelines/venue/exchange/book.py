@@ -125,7 +125,8 @@ class Book:
     def execute(self, order: BookOrder, quantity: Decimal, price: Decimal, reference: Decimal, low: Decimal, high: Decimal) -> Fill | None:
         """Book an execution of at most ``quantity`` shares at ``price`` and what it does to the group; None if there is nothing to trade."""
         if order.notional is not None:
-            quantity = min(quantity, self._size(order, price))
+            whole, size = quantity == order.remaining, self._size(order, price)
+            quantity = size if whole else min(quantity, size)
         if quantity <= 0:
             return None
         before = self.account.quantity(order.symbol)

@@ -126,7 +126,7 @@ class TestFundsAndShares:
 
     def test_a_symbol_without_a_price_yet_is_not_tradable(self) -> None:
         ex = exchange(daily_bars({"AAA": [FLAT] * 3}), skip=0)
-        assert refusal(ex, buy())[2] == 'asset AAA is not tradable'
+        assert refusal(ex, buy())[2] == "asset AAA is not tradable"
 
 
 class TestWashTrades:
