@@ -6,26 +6,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-REPEATS = 5
-Row = tuple[str, float, str]
-
-
-def timed(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median seconds of ``repeats`` runs after one that warms caches and compilers."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = perf_counter()
-        run()
-        seconds.append(perf_counter() - began)
-    return median(seconds)
+from benchmarks.timing import Row, timed
 
 
 def sample_bars() -> pd.DataFrame:
@@ -93,7 +79,14 @@ def journal() -> list[Row]:
     return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
 
 
-BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "backtest": backtest, "journal": journal}
+def venue() -> list[Row]:
+    """The exchange's matching core."""
+    from benchmarks import venue_core
+
+    return venue_core.rows()
+
+
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "backtest": backtest, "journal": journal, "venue": venue}
 
 
 def main() -> None:
