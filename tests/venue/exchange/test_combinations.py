@@ -47,8 +47,7 @@ def verdict(ex: Exchange, request: VenueOrderRequest) -> str:
     try:
         ex.submit(request)
     except VenueError as error:
-        assert error.http_status == 422
-        return error.message
+        return error.message if error.http_status == 422 else f"{error.http_status}: {error.message}"
     return "taken"
 
 
