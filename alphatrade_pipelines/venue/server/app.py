@@ -88,7 +88,7 @@ class VenueServer:
         self.market_data = MarketData(rules, self.injector)
         self._messages = MarketMessages(exchange)
         pace = self.config.pace
-        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self.publish)
+        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self._flowed)
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
@@ -149,7 +149,8 @@ class VenueServer:
     def _application(self) -> web.Application:
         from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_market, rest_orders, rest_positions
 
-        app = web.Application(middlewares=[self.gate.middleware, fault_middleware(self.injector, self.publish, _STREAMS)], client_max_size=1 << 20)
+        faults = fault_middleware(self.injector, self.publish, _STREAMS)
+        app = web.Application(middlewares=[self.gate.middleware, faults], client_max_size=1 << 20)
         for module in (page, admin, rest_orders, rest_positions, rest_account, rest_market, rest_data):
             module.add_routes(app.router, self)
         app.router.add_get("/stream", self.trade_updates.handle)
@@ -187,6 +188,7 @@ class VenueServer:
             self.steps += 1
             self.injector.on_step(step.kind)
             self.equity.record()
+            self.prints.record()
             await self.publish()
             self.market_data.publish(self._messages.of_step(step, self.market_data.listened()))
             if self.may_step:
@@ -194,8 +196,9 @@ class VenueServer:
             return {"at": wire.stamp(step.at), "kind": step.kind}
 
     async def publish(self) -> None:
-        """Queue the trade updates the exchange has produced, in order; waits for nobody."""
+        """Queue what the exchange has to say, in order: trade updates, halts and price bands. Waits for nobody."""
         self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
+        self.market_data.publish(self._messages.of_notices())
         self.views.remember()
 
     def cut(self, stream: str, *, abort: bool) -> None:
@@ -203,6 +206,10 @@ class VenueServer:
         for hub in (self.trade_updates, self.market_data):
             if stream in (hub.name, "both"):
                 hub.cut(abort=abort)
+
+    async def _flowed(self) -> None:
+        self.injector.on_step()
+        await self.publish()
 
     async def _keep_pace(self, pacer: Pacer) -> None:
         await pacer.run()

@@ -77,11 +77,11 @@ class DataRoutes:
 
     async def trades(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/trades."""
-        return self._history(request, "trades", self._seen, lambda one, _: one.trade)
+        return self._history(request, "trades", self._seen, lambda one, _: one.trade())
 
     async def quotes(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/quotes."""
-        return self._history(request, "quotes", self._seen, lambda one, _: one.quote)
+        return self._history(request, "quotes", self._seen, lambda one, _: one.quote())
 
     def _seen(self, symbol: str, start: datetime, end: datetime) -> list[tuple[datetime, Seen]]:
         return [(one.at, one) for one in self._prints.between(symbol, start, end)]
@@ -127,12 +127,12 @@ class DataRoutes:
     async def latest_trades(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/trades/latest."""
         latest = {symbol: self._prints.latest(symbol) for symbol in self._symbols(request.query)}
-        return wire.respond({"trades": {symbol: one.trade for symbol, one in latest.items() if one}})
+        return wire.respond({"trades": {symbol: one.trade() for symbol, one in latest.items() if one}})
 
     async def latest_quotes(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/quotes/latest."""
         latest = {symbol: self._prints.latest(symbol) for symbol in self._symbols(request.query)}
-        return wire.respond({"quotes": {symbol: one.quote for symbol, one in latest.items() if one}})
+        return wire.respond({"quotes": {symbol: one.quote() for symbol, one in latest.items() if one}})
 
     async def snapshots(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/snapshots (no wrapper key). ``minuteBar`` is the last bar of an intraday tape, ``dailyBar`` the day so far."""
@@ -140,7 +140,7 @@ class DataRoutes:
         for symbol in self._symbols(request.query):
             if (latest := self._prints.latest(symbol)) is None:
                 continue
-            found[symbol] = {"latestTrade": latest.trade, "latestQuote": latest.quote}
+            found[symbol] = {"latestTrade": latest.trade(), "latestQuote": latest.quote()}
             if self._intraday and (minute := self._bars.latest(symbol, self._bars.finest, 1)):
                 found[symbol]["minuteBar"] = wire.bar(minute[0][1], minute[0][0])
             for name, (at, bar) in zip(("dailyBar", "prevDailyBar"), self._bars.latest(symbol, _DAY, 2), strict=False):

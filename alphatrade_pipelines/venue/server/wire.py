@@ -22,7 +22,7 @@ from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePositio
 NEW_YORK = ZoneInfo("America/New_York")
 Json = dict[str, Any]
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-EXCHANGE = "NASDAQ"
+EXCHANGE, TAPE, VENUE = "NASDAQ", "C", "V"  # all assets are listed at Nasdaq (tape C), all prints come from IEX (V)
 _CENT, _RATE = Decimal("0.01"), Decimal("0.000001")
 
 
