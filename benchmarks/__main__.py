@@ -86,7 +86,20 @@ def venue() -> list[Row]:
     return venue_core.rows()
 
 
-BENCHMARKS: dict[str, Callable[[], list[Row]]] = {"features": features, "backtest": backtest, "journal": journal, "venue": venue}
+def venue_server() -> list[Row]:
+    """The exchange's server."""
+    from benchmarks import venue_server
+
+    return venue_server.rows()
+
+
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
+    "features": features,
+    "backtest": backtest,
+    "journal": journal,
+    "venue": venue,
+    "venue_server": venue_server,
+}
 
 
 def main() -> None:

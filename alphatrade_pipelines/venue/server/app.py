@@ -197,7 +197,9 @@ class VenueServer:
 
     async def publish(self) -> None:
         """Queue what the exchange has to say, in order: trade updates, halts and price bands. Waits for nobody."""
-        self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
+        updates = self.exchange.drain()
+        if self.trade_updates.connections or self.injector.faults:  # else nobody can hear them, and no fault counts them
+            self.trade_updates.publish([wire.trade_update(update) for update in updates])
         self.market_data.publish(self._messages.of_notices())
         self.views.remember()
 
