@@ -65,10 +65,13 @@ class Connection:
         """Queue a frame; False when the client is leaving or so slow that there is no room."""
         if self.leaving or len(self._frames) >= self.capacity:
             return False
+        self._queue(frame)
+        return True
+
+    def _queue(self, frame: Frame) -> None:
         self._frames.append(frame)
         self._idle.clear()
         self._wake.set()
-        return True
 
     def say(self, message: object) -> bool:
         """Queue a message in this client's encoding; see :meth:`put`."""
@@ -113,17 +116,18 @@ class Connection:
         the rest; whoever has not taken it by then loses the TCP connection."""
         self.leaving = True
         transport = self._request.transport
+        if slow:
+            self._frames.clear()
+        if last_word is not None:
+            self._queue(encode(last_word, self.encoding))
         with contextlib.suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(FAREWELL_SECONDS if slow else CLOSE_SECONDS):
-                if not slow:
-                    await self.handed_over()
-                await self.end()
-                if last_word is not None:
-                    await self._send(encode(last_word, self.encoding))
-                await self.socket.close(code=code)
+                # the writer says the last word too: aiohttp lets only one task wait for a full transport
+                await self.handed_over()
+                await self.socket.close(code=code, drain=False)
                 while _unwritten(transport):
                     await asyncio.sleep(0.02)
-        if isinstance(transport, asyncio.WriteTransport) and _unwritten(transport):
+        if transport is not None and (not self.socket.closed or _unwritten(transport)):
             transport.abort()
 
     def drop(self) -> None:

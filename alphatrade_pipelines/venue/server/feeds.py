@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphatrade_pipelines.venue.server.connection import Connection, Frame, encode
+from alphatrade_pipelines.venue.faults.stream_faults import Outgoing, Stream
+from alphatrade_pipelines.venue.server.connection import Connection, Encoding, Frame, encode
 from alphatrade_pipelines.venue.server.streams import POLICY, Hub
 from alphatrade_pipelines.venue.server.wire import Json, stamp
 
@@ -27,6 +28,9 @@ _LIMITED = ("trades", "quotes")
 
 class MarketData(Hub):
     """All data feeds; they carry the same tape."""
+
+    name: Stream = "data"
+    json_encoding: Encoding = "text"
 
     def error(self, code: int, text: str) -> object:
         return [{"T": "error", "code": code, "msg": text}]
@@ -97,19 +101,41 @@ class MarketData(Hub):
 
     def publish(self, messages: Sequence[Json]) -> None:
         """Queue market data for whoever subscribed, one frame a client. Each message's ``t`` is an aware datetime."""
+        for together in _frames(self.faults.outgoing(self.name, messages)):
+            self._publish(together)
+
+    def _publish(self, together: Sequence[Outgoing]) -> None:
         reached: set[int] = set()
         frames: dict[tuple[str, tuple[int, ...]], Frame] = {}
         for connection in [connection for connection in self.connections if connection.symbols]:
-            wanted = tuple(number for number, message in enumerate(messages) if _wants(connection, message))
+            wanted = tuple(number for number, outgoing in enumerate(together) if _wants(connection, outgoing.message))
             if not wanted:
                 continue
             kind = (connection.encoding, wanted)
             if kind not in frames:
-                frame = [messages[number] for number in wanted]
-                frames[kind] = encode(frame if connection.encoding == "packed" else [_as_json(message) for message in frame], kind[0])
+                frames[kind] = _frame([together[number] for number in wanted], connection.encoding)
             if self.put(connection, frames[kind]):
-                reached.update(wanted)
+                reached.update(number for number in wanted if together[number].counted)
         self.sent += len(reached)
+
+
+def _frames(messages: Sequence[Outgoing]) -> list[list[Outgoing]]:
+    """What travels together: everything, but for an unreadable one, which must not take its neighbours with it."""
+    parts: list[list[Outgoing]] = []
+    alone = True
+    for outgoing in messages:
+        if alone or outgoing.raw is not None:
+            parts.append([])
+        parts[-1].append(outgoing)
+        alone = outgoing.raw is not None
+    return parts
+
+
+def _frame(together: Sequence[Outgoing], encoding: Encoding) -> Frame:
+    if together[0].raw is not None:
+        return together[0].raw
+    shown = [outgoing.shown or outgoing.message for outgoing in together]
+    return encode(shown if encoding == "packed" else [_as_json(message) for message in shown], encoding)
 
 
 def _subscription(connection: Connection) -> Json:

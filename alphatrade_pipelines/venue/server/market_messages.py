@@ -6,33 +6,22 @@ cause in this exchange, whose tape is final: they are here for whoever injects t
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, Protocol
+from decimal import Decimal
+from typing import Literal
 
 from alphatrade_pipelines.venue.exchange.config import Step
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.levers import Notice
+from alphatrade_pipelines.venue.exchange.quotes import Print
 from alphatrade_pipelines.venue.exchange.tape import BarTape, TapeBar
 from alphatrade_pipelines.venue.server import wire
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 VENUE, TAPE = "V", "C"  # all prints come from IEX, and all assets are listed at Nasdaq
 BarKind = Literal["b", "u", "d"]
-
-
-class Print(Protocol):
-    """A trade with the quote it happened at: prices in dollars, sizes in shares."""
-
-    symbol: str
-    price: float
-    size: float
-    bid: float
-    ask: float
-    bid_size: float
-    ask_size: float
-    at: datetime
-    conditions: Sequence[str]
 
 
 # --- one message ------------------------------------------------------------------------------------------------------------------------
@@ -45,31 +34,21 @@ def bar_message(kind: BarKind, bar: TapeBar, at: datetime) -> Json:
 
 def trade_message(one: Print, trade_id: int) -> Json:
     """``t``."""
-    conditions = list(one.conditions) or ["@"]
-    return {
-        "T": "t",
-        "S": one.symbol,
-        "i": trade_id,
-        "x": VENUE,
-        "p": one.price,
-        "s": _size(one.size),
-        "c": conditions,
-        "t": one.at,
-        "z": TAPE,
-    }
+    sale = {"i": trade_id, "x": VENUE, "p": one.price, "s": one.size, "c": list(one.conditions)}
+    return {"T": "t", "S": one.symbol, **sale, "t": one.at, "z": TAPE}
 
 
 def quote_message(one: Print) -> Json:
     """``q``."""
-    ask = {"ax": VENUE, "ap": one.ask, "as": _size(one.ask_size)}
-    bid = {"bx": VENUE, "bp": one.bid, "bs": _size(one.bid_size)}
+    ask = {"ax": VENUE, "ap": one.ask, "as": one.ask_size}
+    bid = {"bx": VENUE, "bp": one.bid, "bs": one.bid_size}
     return {"T": "q", "S": one.symbol, **ask, **bid, "c": ["R"], "t": one.at, "z": TAPE}
 
 
-def correction_message(trade: Json, at: datetime, *, price: float, size: float) -> Json:
+def correction_message(trade: Json, at: datetime, *, price: float, size: int) -> Json:
     """``c``: ``trade`` (a ``t`` message) really was at ``price`` and ``size``. The correction has the next id."""
     original = {"oi": trade["i"], "op": trade["p"], "os": trade["s"], "oc": trade["c"]}
-    corrected = {"ci": trade["i"] + 1, "cp": price, "cs": _size(size), "cc": trade["c"]}
+    corrected = {"ci": trade["i"] + 1, "cp": price, "cs": size, "cc": trade["c"]}
     return {"T": "c", "S": trade["S"], "x": trade["x"], **original, **corrected, "t": at, "z": trade["z"]}
 
 
@@ -78,13 +57,19 @@ def cancel_message(trade: Json, at: datetime, action: Literal["C", "E"] = "C") -
     return {"T": "x", **{key: trade[key] for key in ("S", "i", "x", "p", "s")}, "a": action, "t": at, "z": trade["z"]}
 
 
+def notice_message(notice: Notice) -> Json | None:
+    """``s``: a trading status and its reason (codes of Nasdaq's tape: H, P, T; T1, LUDP ...); ``l``: price bands. None for a notice that
+    no stream carries, such as a change of name."""
+    kind = {"status": "s", "luld": "l"}.get(notice.kind)
+    if kind is None:
+        return None
+    data = {name: float(value) if isinstance(value, Decimal) else value for name, value in notice.data.items()}
+    return {"T": kind, "S": notice.symbol, **data, "t": notice.at, "z": TAPE}
+
+
 def imbalance_message(symbol: str, price: float, at: datetime) -> Json:
     """``i``: at an auction, the price at which it crosses."""
     return {"T": "i", "S": symbol, "p": price, "z": TAPE, "t": at}
-
-
-def _size(shares: float) -> float | int:
-    return int(shares) if shares == int(shares) else shares
 
 
 # --- a step -----------------------------------------------------------------------------------------------------------------------------
@@ -110,10 +95,14 @@ class MarketMessages:
             found += [bar_message("b", bar, bar.start) for bar in step.bars]
         return found + [bar_message("d", day, midnight(day.start)) for day in map(self._days.add, step.bars) if day is not None]
 
+    def of_notices(self) -> list[Json]:
+        """Halts, resumptions and price bands since the last call."""
+        told = (notice_message(notice) for notice in self._exchange.drain_notices())
+        return [message for message in told if message is not None]
+
     def _prints(self) -> list[Json]:
-        prints: Sequence[Print] = self._exchange.market.prints()
         found = []
-        for one in prints:
+        for one in self._exchange.market.prints():
             found += [quote_message(one), trade_message(one, self._next_id(one))]
         return found
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
 
-from alphatrade_pipelines.venue.faults.injector import Faults
+from alphatrade_pipelines.venue.faults.stream_faults import Outgoing, Stream
 from alphatrade_pipelines.venue.server.connection import Connection, Encoding, Frame, encode
 from alphatrade_pipelines.venue.server.wire import Json
 
@@ -49,15 +49,31 @@ class StreamRules:
     feeds: frozenset[str] = frozenset()
 
 
+class StreamFaults(Protocol):
+    """What a stream asks before it speaks; answered by the fault injector."""
+
+    def outgoing(self, stream: Stream, messages: Sequence[Json]) -> list[Outgoing]:
+        """What goes out in place of ``messages``."""
+
+    def refuses_keys(self, stream: str) -> bool:
+        """Whether good keys are refused now."""
+
+    def slot_taken(self, stream: str) -> bool:
+        """Whether a newcomer finds the connection limit used up."""
+
+
 class Hub:
-    """The connections of one stream. ``sent`` counts messages that at least one listening client can receive."""
+    """The connections of one stream. ``sent`` counts messages that at least one listening client can receive, ``received`` what came in."""
 
-    json_encoding: Encoding = "text"
+    name: Stream
+    json_encoding: Encoding
 
-    def __init__(self, rules: StreamRules) -> None:
+    def __init__(self, rules: StreamRules, faults: StreamFaults) -> None:
         self.rules = rules
+        self.faults = faults
         self.connections: set[Connection] = set()
         self.sent = 0
+        self.received = 0
         self._farewells: set[asyncio.Task[None]] = set()
 
     # --- a client's life ------------------------------------------------------------------------------------------------------------
@@ -81,11 +97,12 @@ class Hub:
         return connection.socket
 
     def _take(self, connection: Connection, frame: Any) -> None:
+        self.received += 1
         try:
             self.answer(connection, connection.read(frame))
         except Exception:
             log.exception("internal error of the venue", stream=connection.endpoint)
-            self.dismiss(connection, INTERNAL, self.error(500, "internal error"))
+            self.dismiss(connection, INTERNAL, self.error(500, "internal server error"))
 
     def _auth_is_due(self, connection: Connection) -> None:
         if not connection.authenticated:
@@ -93,10 +110,12 @@ class Hub:
 
     def authorized(self, key: object, secret: object) -> bool:
         """Are these the venue's keys?"""
-        return (key, secret) == (self.rules.key, self.rules.secret)
+        return (key, secret) == (self.rules.key, self.rules.secret) and not self.faults.refuses_keys(self.name)
 
     def full(self, connection: Connection, limit: int) -> bool:
         """Do other authenticated clients of this endpoint use up the ``limit``?"""
+        if self.faults.slot_taken(self.name):
+            return True
         others = [c for c in self.connections if c.authenticated and not c.leaving and c.endpoint == connection.endpoint]
         return bool(limit) and len(others) >= limit
 
@@ -152,15 +171,20 @@ class Hub:
             farewell.cancel()
         await asyncio.gather(*(connection.leave(GOING_AWAY) for connection in list(self.connections)))
 
+    def cut(self, *, abort: bool) -> None:
+        """End every connection in the background: with a close frame (1001), or by dropping the TCP connection."""
+        for connection in list(self.connections):
+            if abort:
+                connection.drop()
+            else:
+                self.dismiss(connection, GOING_AWAY)
+
 
 class TradeUpdates(Hub):
     """``/stream``."""
 
+    name: Stream = "trade_updates"
     json_encoding: Encoding = "binary"
-
-    def __init__(self, rules: StreamRules, faults: Faults) -> None:
-        super().__init__(rules)
-        self._faults = faults
 
     def error(self, code: int, text: str) -> object:
         """Alpaca's error frame of this stream carries no code."""
@@ -198,19 +222,16 @@ class TradeUpdates(Hub):
         self.say(connection, {"stream": "listening", "data": {"streams": sorted(wanted)}})
 
     def publish(self, updates: Sequence[Json]) -> None:
-        """Queue trade updates for everyone who listens; a muted update is lost, as at a broker."""
-        for update in updates:
-            if self._faults.take("mute_trade_updates"):
-                continue
-            copies = 2 if self._faults.take("duplicate_trade_updates") else 1
-            for _ in range(copies):
-                self._publish({"stream": "trade_updates", "data": update})
+        """Queue trade updates for everyone who listens."""
+        for outgoing in self.faults.outgoing(self.name, updates):
+            self._publish(outgoing)
 
-    def _publish(self, message: Json) -> None:
+    def _publish(self, outgoing: Outgoing) -> None:
+        shown = outgoing.shown or {"stream": "trade_updates", "data": outgoing.message}
         frames: dict[Encoding, Frame] = {}
         reached = False
         for connection in [connection for connection in self.connections if connection.symbols]:
             if connection.encoding not in frames:
-                frames[connection.encoding] = encode(message, connection.encoding)
+                frames[connection.encoding] = outgoing.raw or encode(shown, connection.encoding)
             reached |= self.put(connection, frames[connection.encoding])
-        self.sent += reached
+        self.sent += reached and outgoing.counted
