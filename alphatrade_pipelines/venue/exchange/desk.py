@@ -41,13 +41,14 @@ class OrderDesk:
     def submit(self, request: VenueOrderRequest) -> VenueOrder:
         """Take an order the client sent; see ``Exchange.submit``."""
         venue = self.venue
+        halted = request.symbol in venue.halts
         try:
             entry = admission.check_order(venue, request)
         except VenueError as error:
-            venue.ledger.refused(venue.now, request, error.code, error.message)
+            venue.ledger.refused(venue.now, request, error.code, error.message, halted=halted)
             raise
         order = self.enter(request, entry)
-        venue.ledger.accepted(venue.now, request, order)
+        venue.ledger.accepted(venue.now, request, order, halted=halted)
         return self.route(order)
 
     def enter(self, request: VenueOrderRequest, entry: Entry) -> BookOrder:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from alphatrade_pipelines.venue.exchange import day, order_entry, views
 from alphatrade_pipelines.venue.exchange.account import Account
@@ -16,7 +16,7 @@ from alphatrade_pipelines.venue.exchange.desk import OrderDesk
 from alphatrade_pipelines.venue.exchange.errors import not_found
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
 from alphatrade_pipelines.venue.exchange.hours import TradingHours
-from alphatrade_pipelines.venue.exchange.ledger import Ledger, digest
+from alphatrade_pipelines.venue.exchange.ledger import Ledger
 from alphatrade_pipelines.venue.exchange.levers import Halt, Levers, Notice, OutsideTrade
 from alphatrade_pipelines.venue.exchange.matching import Matcher
 from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
@@ -60,7 +60,7 @@ class Exchange:
         self.notices: list[Notice] = []
         self.outside_trades: list[OutsideTrade] = []
         self.day_trades = DayTrades()
-        self.book.on_fill = self.day_trades.executed
+        self.book.on_fill = self._executed
         self.equity_history: list[tuple[date, datetime, Decimal]] = []
         self.dividends: list[tuple[datetime, CorporateAction, Decimal, Decimal]] = []
         self._points = self._all_points()
@@ -138,11 +138,14 @@ class Exchange:
         self._flow(to)
 
     def _flow(self, to: datetime) -> None:
-        seconds = (to - self.now).total_seconds()
-        if self.market_open and seconds > 0 and self.cash_account.holdings:
+        if self.market_open and to > self.now and self.cash_account.holdings:
             positions = {symbol: holding.qty for symbol, holding in self.cash_account.holdings.items()}
-            self.ledger.pass_time(seconds, positions, self.book.working)
+            self.ledger.pass_time(self.now, to, positions, self.book.working)
         self.now = self.book.now = max(to, self.now)
+
+    def _executed(self, order: BookOrder, fill: Fill, before: Decimal) -> None:
+        self.day_trades.executed(order, fill, before)
+        self.ledger.executed(fill, before)
 
     # --- prices -------------------------------------------------------------------------------------------------------------------
 
@@ -210,8 +213,9 @@ class Exchange:
             raise not_found("position does not exist")
         amount = abs(position)
         if percentage is not None:
-            amount = (amount * percentage / 100).quantize(Decimal("1e-9")).normalize()
-            amount = amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+            # a position in whole shares is closed in whole shares (Alpaca docs of DELETE /v2/positions/{symbol})
+            unit = Decimal(1) if amount == amount.to_integral_value() else Decimal("1e-9")
+            amount = (amount * percentage / 100).quantize(unit, ROUND_DOWN)
         elif qty is not None:
             amount = qty
         return self.submit(VenueOrderRequest(symbol, "sell" if position > 0 else "buy", amount))
@@ -288,7 +292,7 @@ class Exchange:
 
     def digest(self) -> str:
         """Hash of all executions so far."""
-        return digest(self.book.fills)
+        return self.ledger.digest(self.book.fills)
 
 
 def _start(tape: BarTape, start: datetime | None) -> datetime:

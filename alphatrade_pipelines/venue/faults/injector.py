@@ -20,7 +20,8 @@ from alphatrade_pipelines.venue.exchange.errors import VenueError, not_found
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.faults import exchange_faults
 from alphatrade_pipelines.venue.faults.armed import Armed
-from alphatrade_pipelines.venue.faults.scenario import FIRST_SYMBOL, Fault, Scenario, moment
+from alphatrade_pipelines.venue.faults.catalogue import KINDS
+from alphatrade_pipelines.venue.faults.scenario import FIRST_SYMBOL, Fault, Scenario, faults_of, moment
 from alphatrade_pipelines.venue.faults.stale import StaleViews, view_of
 from alphatrade_pipelines.venue.faults.stream_faults import Distortion, Json, Outgoing, Stream
 from alphatrade_pipelines.venue.faults.wire_faults import Wire, json_of
@@ -87,8 +88,8 @@ class Injector:
 
     def _lag(self) -> float:
         """The longest lag of views anybody wants."""
-        faults = [armed.fault for armed in self.faults.values() if armed.fault.kind.name == "stale_views" and not armed.over]
-        return max([self._exchange.fidelity.rest_lag_seconds, *(fault.number("lag_seconds") for fault in faults)])
+        faults = [armed.fault for armed in self._live("request") if armed.fault.kind.name == "stale_views"]
+        return max((fault.number("lag_seconds") for fault in faults), default=0.0)
 
     def _moment(self, fault: Fault) -> datetime | None:
         tape = self._exchange.tape
@@ -108,6 +109,22 @@ class Injector:
             self.names = ()
         return ids
 
+    def arm_kind(self, kind: str, times: int) -> None:
+        """Let ``kind`` happen ``times`` more times with its defaults, to the first symbol if it needs one; 0 disarms it.
+
+        Raises:
+            ScenarioError: unknown kind, or one that needs more than that.
+        """
+        asked: dict[str, object] = {"kind": kind, "times": max(times, 1)}
+        if kind in KINDS and "symbol" in KINDS[kind].params:
+            asked["symbol"] = FIRST_SYMBOL
+        faults = faults_of([asked])
+        if times:
+            self.arm(faults)
+            return
+        for armed in [armed for armed in self.faults.values() if armed.fault.kind.name == kind]:
+            self.disarm(armed.id)
+
     def release(self, held_id: str | None = None, then: str = "continue") -> list[str]:
         """Let one held request go, or all: ``continue`` as if nothing had been, or ``drop`` the connection. Raises VenueError."""
         if then not in _RELEASE:
@@ -124,11 +141,6 @@ class Injector:
             "faults": [armed.describe() for armed in self.faults.values()],
             "held": [held.describe() for held in self._wire.held.values()],
         }
-
-    @property
-    def watching(self) -> bool:
-        """False while requests need not be looked at: nothing is armed, no view lags."""
-        return bool(self.faults) or self._stale.lag > 0
 
     # --- striking ---------------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +176,7 @@ class Injector:
         name = view_of(request) if self._stale.lag else None
         if name is None:
             return await handler(request)
-        lag = self._exchange.fidelity.rest_lag_seconds
+        lag = 0.0
         for armed in self._live("request"):
             fault = armed.fault
             if fault.kind.name != "stale_views" or name not in fault.text("views") or not fault.matches(request.method, request.path):
@@ -192,15 +204,14 @@ class Injector:
         listed = request.query.get("symbols", "").split(",")
         return fault.symbol in (named, order.symbol if order else None, *listed)
 
-    def refused_item(self, request: web.Request, symbol: str) -> VenueError | None:
-        """The failure of one item of a close-all or cancel-all, or None."""
+    def check_item(self, request: web.Request, symbol: str) -> None:
+        """One item of a close-all or cancel-all. Raises VenueError when it is to fail."""
         for armed in self._live("request"):
             fault = armed.fault
             if fault.kind.name != "close_all_fails" or not fault.matches(request.method, request.path):
                 continue
             if fault.symbol in (None, symbol) and self._strike(armed, symbol=symbol):
-                return VenueError(int(fault.number("status")), 50010000, "internal server error")
-        return None
+                raise VenueError(int(fault.number("status")), 50010000, "internal server error")
 
     # --- streams --------------------------------------------------------------------------------------------------------------------
 
@@ -249,7 +260,7 @@ class Injector:
 
     def on_step(self, kind: str = "") -> bool:
         """Time has passed, by a step of ``kind`` or a tick: schedules act, what has lasted long enough is undone. True if anything did."""
-        if not self.watching:
+        if not self.faults:
             return False
         return self._act(list(self.faults.values()), kind or "time")
 
@@ -296,52 +307,3 @@ class Injector:
         undo = self._undo.pop(fault_id, None)
         if undo is not None:
             undo()
-
-
-# --- to be removed when the server asks the Injector ---
-from decimal import Decimal  # noqa: E402
-
-from alphatrade_pipelines.venue.exchange.errors import malformed  # noqa: E402
-
-KINDS = {
-    "drop_after_accept": "the next N POST /v2/orders are taken, then the connection is cut without an answer",
-    "error_504_after_accept": "the next N POST /v2/orders are taken, then answered 504",
-    "hang_after_accept": "the next N POST /v2/orders are taken, then nothing comes for `seconds`",
-    "reject_503": "the next N POST /v2/orders are answered 503 and NOT taken",
-    "mute_trade_updates": "the next N trade updates are not sent",
-    "duplicate_trade_updates": "the next N trade updates are sent twice",
-    "cut_streams": "all stream connections are cut now",
-}
-
-
-class Faults:
-    """How often each fault is still to happen, and how often it has."""
-
-    def __init__(self) -> None:
-        self.left = dict.fromkeys(KINDS, 0)
-        self.done = dict.fromkeys(KINDS, 0)
-        self.hang_seconds = 30.0
-
-    def arm(self, kind: object, count: object, seconds: object = None) -> None:
-        """Let ``kind`` happen ``count`` more times. Raises VenueError 422 for an unknown kind or a bad count."""
-        if kind not in KINDS:
-            raise malformed(f"unknown fault {kind!r}: {', '.join(KINDS)}")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise malformed("count must be a whole number >= 0")
-        if seconds is not None:
-            if not isinstance(seconds, (int, float, Decimal)) or isinstance(seconds, bool) or seconds < 0:
-                raise malformed("seconds must be a number >= 0")
-            self.hang_seconds = float(seconds)
-        self.left[str(kind)] = count
-
-    def take(self, kind: str) -> bool:
-        """True if ``kind`` is to happen now; counts it."""
-        if self.left[kind] <= 0:
-            return False
-        self.left[kind] -= 1
-        self.done[kind] += 1
-        return True
-
-    def describe(self) -> dict[str, dict[str, object]]:
-        """All faults with what they do, armed and done counts."""
-        return {kind: {"does": does, "armed": self.left[kind], "done": self.done[kind]} for kind, does in KINDS.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -75,7 +77,7 @@ class Wire:
             case "http_error":
                 return error(int(fault.number("status")), fault.text("body"))
             case "rate_limited":
-                return _rate_limited(now, fault.number("reset_seconds"))
+                return _rate_limited(fault.number("reset_seconds"))
             case "redirect":
                 page = "<html><head><title>302 Found</title></head><body>Please sign in.</body></html>"
                 return web.Response(status=302, text=page, content_type="text/html", headers={"Location": fault.text("location")})
@@ -144,10 +146,10 @@ async def json_of(request: web.Request) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _rate_limited(now: datetime, seconds: float) -> web.Response:
+def _rate_limited(seconds: float) -> web.Response:
     answer = error(429, "json")
     answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"] = "200", "0"
-    answer.headers["X-RateLimit-Reset"] = str(int((now + timedelta(seconds=seconds)).timestamp()))
+    answer.headers["X-RateLimit-Reset"] = str(math.ceil(time.time() + seconds))
     return answer
 
 

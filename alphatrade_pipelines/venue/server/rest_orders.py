@@ -84,20 +84,21 @@ class OrderRoutes:
         await self._server.publish()
         return web.Response(status=204)
 
-    async def cancel_all(self, _request: web.Request) -> web.StreamResponse:
+    async def cancel_all(self, request: web.Request) -> web.StreamResponse:
         """DELETE /v2/orders."""
-        answers = cancel_all(self._server)
+        answers = cancel_all(self._server, request)
         await self._server.publish()
         return wire.respond(answers, 207)
 
 
-def cancel_all(server: VenueServer) -> list[wire.Json]:
+def cancel_all(server: VenueServer, request: web.Request) -> list[wire.Json]:
     """Cancel everything open; one answer an order. A member of a group that an earlier answer has cancelled counts as cancelled."""
     answers: list[wire.Json] = []
     for order in server.exchange.book.live():
         status, body = 200, None
         if order.is_live:
             try:
+                server.injector.check_item(request, order.symbol)
                 server.exchange.cancel(order.id)
             except VenueError as error:
                 status, body = 500, error.body()

@@ -63,10 +63,11 @@ class PositionRoutes:
     async def close_all(self, request: web.Request) -> web.StreamResponse:
         """DELETE /v2/positions?cancel_orders: one answer a position; a refusal does not stop the others."""
         if requests.bool_of(request.query, "cancel_orders"):
-            cancel_all(self._server)
+            cancel_all(self._server, request)
         answers: list[Json] = []
         for position in self._exchange.positions():
             try:
+                self._server.injector.check_item(request, position.symbol)
                 body: Json = wire.order(self._exchange.close_position(position.symbol))
                 status = 200
             except VenueError as error:

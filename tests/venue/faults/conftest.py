@@ -1,8 +1,10 @@
-"""Makes the helpers of the venue's tests importable under ``--import-mode=importlib``."""
+"""Makes the helpers of this folder and of the one above importable under ``--import-mode=importlib``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+for folder in (Path(__file__).parent, Path(__file__).parents[1]):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
