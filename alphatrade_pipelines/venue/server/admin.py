@@ -26,6 +26,8 @@ def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:
     """Register the admin endpoints."""
     routes = AdminRoutes(server)
     router.add_post("/admin/step", routes.step)
+    router.add_post("/admin/pause", routes.pause)
+    router.add_post("/admin/resume", routes.resume)
     router.add_get("/admin/state", routes.state)
     router.add_get("/admin/ledger", routes.ledger)
     router.add_get("/admin/faults", routes.faults)
@@ -36,6 +38,8 @@ def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:
     router.add_post("/admin/fault", routes.fault)
     router.add_post("/admin/shutdown", routes.shutdown)
 
+_STOPS = ("session_open", "session_close", "end")
+
 
 class AdminRoutes:
     """Handlers over one server."""
@@ -44,16 +48,27 @@ class AdminRoutes:
         self._server = server
 
     async def step(self, request: web.Request) -> web.StreamResponse:
-        """POST /admin/step {"acks": true}: one step; the counts include every message it caused."""
-        if request.can_read_body:
-            body = await read_json(request)
-            if not isinstance(body, dict):
-                raise malformed('expected {"acks": true} or no body')
+        """POST /admin/step {"until": "session_close"}: one step, or all up to that kind of step (session_open, session_close, end). The
+        answer comes when every client has been handed everything; the counts include it."""
+        body = await read_json(request) if request.can_read_body else {}
+        if not isinstance(body, dict) or body.get("until") not in (None, *_STOPS):
+            raise malformed(f'expected no body, or {{"until": ...}} with one of {", ".join(_STOPS)}')
         if not self._server.may_step:
             raise VenueError(409, None, "this venue runs by the clock; pause it, or start it stepped, to move time by hand")
-        moved = await self._server.step()
+        until = body.get("until")
+        moved = await self._server.step() if until is None else await self._server.step_until(until)
         at = {"at": wire.stamp(self._server.exchange.now), "kind": "end"} if moved is None else moved
         return web.json_response({**at, "done": moved is None, **self._counts(), "clock": clock_of(self._server)})
+
+    async def pause(self, _request: web.Request) -> web.StreamResponse:
+        """POST /admin/pause: venue time stands still; POST /admin/step moves it meanwhile."""
+        self._server.pause()
+        return await self.state(_request)
+
+    async def resume(self, _request: web.Request) -> web.StreamResponse:
+        """POST /admin/resume: venue time goes on from where it stands."""
+        self._server.resume()
+        return await self.state(_request)
 
     def _counts(self) -> Json:
         return {"trade_updates_sent": self._server.trade_updates.sent, "data_messages_sent": self._server.market_data.sent}
@@ -65,6 +80,7 @@ class AdminRoutes:
         return web.json_response(
             {
                 "mode": server.config.mode,
+                "paused": server.pacer is not None and server.pacer.paused,
                 "clock": clock_of(server),
                 "at": wire.stamp(exchange.now),
                 "done": exchange.next_step_at is None,

@@ -88,7 +88,7 @@ class VenueServer:
         self.market_data = MarketData(rules, self.injector)
         self._messages = MarketMessages(exchange)
         pace = self.config.pace
-        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self._flowed)
+        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self._flowed, self._trades_until_next_step)
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
@@ -195,6 +195,12 @@ class VenueServer:
                 await asyncio.gather(self.trade_updates.flush(), self.market_data.flush())
             return {"at": wire.stamp(step.at), "kind": step.kind}
 
+    async def step_until(self, kind: str) -> Json | None:
+        """Step until one of ``kind`` has been taken; None if the tape ended before."""
+        while (moved := await self.step()) is not None and moved["kind"] != kind:
+            await asyncio.sleep(0)  # the others are served in between
+        return moved
+
     async def publish(self) -> None:
         """Queue what the exchange has to say, in order: trade updates, halts and price bands. Waits for nobody."""
         updates = self.exchange.drain()
@@ -208,6 +214,14 @@ class VenueServer:
         for hub in (self.trade_updates, self.market_data):
             if stream in (hub.name, "both"):
                 hub.cut(abort=abort)
+
+    def _trades_until_next_step(self) -> bool:
+        """Is the market open, or are there prints to come in the extended hours that run?"""
+        exchange = self.exchange
+        if exchange.market_open or not exchange.tape.extended_hours or exchange.next_step_at is None:
+            return exchange.market_open
+        phases = {exchange.hours.phase(at) for at in (exchange.now, exchange.next_step_at)}
+        return phases in ({"pre_market"}, {"pre_market", "regular"}, {"after_hours"})
 
     async def _flowed(self) -> None:
         self.injector.on_step()

@@ -31,7 +31,6 @@ class Timeline(Protocol):
     """The part of the exchange that a pacer moves."""
 
     now: datetime
-    market_open: bool
 
     @property
     def next_step_at(self) -> datetime | None:
@@ -40,7 +39,6 @@ class Timeline(Protocol):
     @property
     def next_open(self) -> datetime:
         """The first session open after now."""
-
 
     def tick(self, at: datetime) -> None:
         """Let time pass up to ``at``, the next step at most."""
@@ -77,7 +75,8 @@ class _Anchor:
 
 
 class Pacer:
-    """Takes the steps of a timeline when they are due. ``flowed`` is called whenever time has passed without a step."""
+    """Takes the steps of a timeline when they are due. ``flowed`` is called whenever time has passed without a step; ``trading`` says
+    whether prices are printed up to the next step (else it is night)."""
 
     def __init__(
         self,
@@ -85,13 +84,14 @@ class Pacer:
         pace: Pace,
         step: Callable[[], Awaitable[object]],
         flowed: Callable[[], Awaitable[object]],
+        trading: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.pace = pace
         self.forgiven_seconds = 0.0
         self._timeline, self._step, self._flowed = timeline, step, flowed
-        self._clock, self._sleep = clock, sleep
+        self._trading, self._clock, self._sleep = trading, clock, sleep
         self._first_night = True
         self._night: float | None = None  # the rate of the night that is passing
         self._anchor = _Anchor(clock(), timeline.now, self._rate())
@@ -156,7 +156,7 @@ class Pacer:
             self._anchor = _Anchor(self._anchor.due(at), at, rate)
 
     def _rate(self) -> float:
-        if self._timeline.market_open:
+        if self._trading():
             self._night, self._first_night = None, False
             return self.pace.speed
         if self._night is None:

@@ -61,7 +61,7 @@ class World:
         await asyncio.sleep(0)
 
     def pacer(self, speed: float, night_seconds: float | None = 3.0) -> Pacer:
-        return Pacer(self, Pace(speed, night_seconds), self.step, self.has_flowed, lambda: self.wall, self.sleep)
+        return Pacer(self, Pace(speed, night_seconds), self.step, self.has_flowed, lambda: self.market_open, lambda: self.wall, self.sleep)
 
     def lateness(self) -> list[float]:
         """How much later than the first step of its day each step came, in wall seconds beyond what real time asks for."""
