@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,25 +23,39 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
+from alphatrade_pipelines.venue.faults.scenario import ScenarioError, faults_of
 from alphatrade_pipelines.venue.server import page_view
+from alphatrade_pipelines.venue.server.page_faults import fault_forms, table_of
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, text
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.venue.server.app import VenueServer
 
-ACTIONS = ("step", "pause", "resume", "fault", "cancel-fault")
+ACTIONS = ("step", "pause", "resume", "fault", "cancel-fault", "release")
 PATHS = frozenset({"/", "/page/enter", "/page/live", *(f"/page/{action}" for action in ACTIONS)})  # opened by cookie, not by API keys
+_UNTIL = {"point": None, "open": "session_open", "close": "session_close"}
+_NOTICE_SECONDS = 8.0
 _SESSIONS = 16  # browsers that may be logged in; the oldest has to come back with the token
 Form = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class PageSession:
-    """One browser. ``word`` must come back with every form; ``notice`` says how the last button ended (``failed``: badly)."""
+    """One browser. ``word`` must come back with every form; ``said`` is how the last button ended (``failed``: badly)."""
 
     word: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    notice: str = ""
+    said: str = ""
     failed: bool = False
+    said_at: float = 0.0
+
+    def say(self, text: str, *, failed: bool) -> None:
+        """Say how a button ended."""
+        self.said, self.failed, self.said_at = text, failed, time.monotonic()
+
+    @property
+    def notice(self) -> str:
+        """What was said a moment ago."""
+        return self.said if time.monotonic() - self.said_at < _NOTICE_SECONDS else ""
 
 
 def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:
@@ -59,10 +74,14 @@ class Page:
         self._server = server
         self._sessions: dict[str, PageSession] = {}
         self._templates = _templates()
+        self._forms = fault_forms(server.exchange.tape.symbols)
         self._actions: dict[str, Callable[[Form], Awaitable[str]]] = {
             "step": self._step,
+            "pause": self._pause,
+            "resume": self._resume,
             "fault": self._fault,
             "cancel-fault": self._cancel_fault,
+            "release": self._release,
         }
 
     # --- getting in -------------------------------------------------------------------------------------------------------------------
@@ -116,7 +135,8 @@ class Page:
             "server": server,
             "exchange": server.exchange,
             "session": session,
-            "faults": server.faults.describe(),
+            "faults": server.injector.describe(),
+            "forms": self._forms,
         }
         return self._html(self._templates.get_template(name), values, 200)
 
@@ -146,36 +166,45 @@ class Page:
         if session is None or not hmac.compare_digest(str(form.get("word", "")).encode(), session.word.encode()):
             raise VenueError(403, 40310000, "this button works only on the venue's own page; open the page again")
         try:
-            session.notice, session.failed = await self._actions[request.match_info["action"]](form), False
-        except VenueError as error:
-            session.notice, session.failed = error.message, True
+            session.say(await self._actions[request.match_info["action"]](form), failed=False)
+        except (VenueError, ScenarioError) as error:
+            session.say(str(error), failed=True)
         return web.Response(status=303, headers={"Location": "/"})
 
     async def _step(self, form: Form) -> str:
         until = str(form.get("until", "point"))
-        if until not in ("point", "open", "close"):
-            raise malformed("until must be point, open or close")
-        if self._server.config.mode != "stepped":
-            raise VenueError(409, None, "this venue runs by the clock; start it stepped to move time by hand")
-        wanted = {"open": "session_open", "close": "session_close"}.get(until)
-        steps = 1
+        if until not in _UNTIL:
+            raise malformed(f"until must be one of {', '.join(_UNTIL)}")
+        if not self._server.may_step:
+            raise VenueError(409, None, "this venue runs by the clock; pause it to move time by hand")
+        wanted, steps = _UNTIL[until], 1
         moved = await self._server.step()
         while moved is not None and wanted is not None and moved["kind"] != wanted:
             moved = await self._server.step()
             steps += 1
         return "the tape has ended" if moved is None else f"moved {steps} point{'s' * (steps != 1)}, to {moved['kind'].replace('_', ' ')}"
 
+    async def _pause(self, _form: Form) -> str:
+        self._server.pause()
+        return "venue time stands still"
+
+    async def _resume(self, _form: Form) -> str:
+        self._server.resume()
+        return "venue time goes on"
+
     async def _fault(self, form: Form) -> str:
-        kind, count = str(form.get("kind", "")), str(form.get("count", "1"))
-        if not count.isdecimal():
-            raise malformed("count must be a whole number >= 0")
-        self._server.faults.arm(kind, int(count))
-        return f"{kind} will happen {count} times"
+        (name,) = self._server.injector.arm(faults_of([table_of(form)]))
+        await self._server.publish()
+        return f"{form['kind']} is armed as {name}"
 
     async def _cancel_fault(self, form: Form) -> str:
-        kind = str(form.get("kind", ""))
-        self._server.faults.arm(kind, 0)
-        return f"{kind} cancelled"
+        ids = self._server.injector.disarm(str(form.get("id")) if form.get("id") else None)
+        await self._server.publish()
+        return f"cancelled {', '.join(ids) or 'nothing: no fault was armed'}"
+
+    async def _release(self, form: Form) -> str:
+        ids = self._server.injector.release(str(form.get("id")) if form.get("id") else None)
+        return f"released {', '.join(ids) or 'nothing: no request was held'}"
 
 
 def _cookie(request: web.Request) -> str:
@@ -220,6 +249,8 @@ def _templates() -> Environment:
         "qty": text,
         "time": time_of,
         "day": day_of,
+        "short": short_time,
+        "span": span,
         "sparkline": sparkline,
     }
     return environment
@@ -229,7 +260,7 @@ def money(value: Decimal | None) -> str:
     """Dollars with thousands separators, cents at least."""
     if value is None:
         return "–"
-    cents = value.quantize(Decimal("0.01"))
+    cents = value.quantize(Decimal("0.01")) + 0  # no negative zero
     return f"{cents:,}" if cents == value or abs(value) >= 1000 else f"{value:,.4f}"
 
 
@@ -247,6 +278,19 @@ def rate(value: Decimal | None) -> str:
 def time_of(at: datetime) -> str:
     """New York wall-clock time."""
     return f"{at.astimezone(NEW_YORK):%H:%M:%S}"
+
+
+def short_time(at: datetime) -> str:
+    """New York day, month and wall-clock time."""
+    return f"{at.astimezone(NEW_YORK):%d %b %H:%M:%S}"
+
+
+def span(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{amount} {unit}" for amount, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if amount]
+    return " ".join(parts[:2]) or "0 s"
 
 
 def day_of(at: datetime) -> str:

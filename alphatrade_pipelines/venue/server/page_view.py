@@ -22,7 +22,7 @@ MARKET = 12  # symbols shown in the market table
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """A position and what protects it: ``covered`` shares by ``stops``; ``gap`` shares are naked."""
+    """A position and what protects it: ``stops`` would close ``covered`` shares; ``gap`` are naked, ``excess`` would flip it."""
 
     position: VenuePosition
     value: Decimal
@@ -30,6 +30,7 @@ class PositionRow:
     profit_rate: Decimal
     covered: Decimal
     gap: Decimal
+    excess: Decimal
     stops: tuple[BookOrder, ...]
     targets: tuple[BookOrder, ...]
 
@@ -90,7 +91,9 @@ class ExchangeView:
     refused: int
     accepted: int
     unprotected_seconds: float
+    overprotected_seconds: float
     duplicate_intents: int
+    flips: int
     market: tuple[MarketRow, ...] = field(default=())
 
     @property
@@ -104,7 +107,7 @@ def view(exchange: Exchange) -> ExchangeView:
     account, ledger, live = exchange.account(), exchange.ledger, exchange.book.live()
     groups = group_orders(live)
     fills = exchange.book.fills
-    refused = sum(receipt.order_id is None for receipt in ledger.receipts)
+    refused = ledger.refusals.total()
     return ExchangeView(
         now=exchange.now,
         is_open=exchange.market_open,
@@ -125,7 +128,9 @@ def view(exchange: Exchange) -> ExchangeView:
         refused=refused,
         accepted=len(ledger.receipts) - refused,
         unprotected_seconds=sum(ledger.unprotected_seconds.values()),
+        overprotected_seconds=sum(ledger.overprotected_seconds.values()),
         duplicate_intents=len(ledger.duplicate_intents),
+        flips=len(ledger.flips),
         market=_market(exchange),
     )
 
@@ -134,7 +139,7 @@ def position_row(position: VenuePosition, live: list[BookOrder]) -> PositionRow:
     """A position with the live orders that would close it at a loss (``stops``) and at a profit (``targets``)."""
     closing = [order for order in live if order.symbol == position.symbol and order.sign * position.qty < 0 and order.active]
     stops = tuple(order for order in closing if protected_quantity(position.qty, [order]) > 0)
-    covered = min(abs(position.qty), protected_quantity(position.qty, list(stops)))
+    covered, size = protected_quantity(position.qty, stops), abs(position.qty)
     value = position.qty * position.price
     profit = value - position.cost_basis
     return PositionRow(
@@ -143,7 +148,8 @@ def position_row(position: VenuePosition, live: list[BookOrder]) -> PositionRow:
         profit=profit,
         profit_rate=profit / abs(position.cost_basis) if position.cost_basis else Decimal(0),
         covered=covered,
-        gap=abs(position.qty) - covered,
+        gap=max(size - covered, Decimal(0)),
+        excess=max(covered - size, Decimal(0)),
         stops=stops,
         targets=tuple(order for order in closing if order not in stops and order.limit_price is not None),
     )

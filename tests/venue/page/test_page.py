@@ -12,8 +12,11 @@ import pytest
 from venue_world import bracket, buy, daily_bars, exchange, until
 
 from alphatrade_pipelines.venue import Exchange
+from alphatrade_pipelines.venue.faults.catalogue import KINDS, REQUIRED, Kind
+from alphatrade_pipelines.venue.faults.scenario import faults_of
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
-from alphatrade_pipelines.venue.server.page import money, rate, signed, sparkline
+from alphatrade_pipelines.venue.server.page import money, rate, signed, span, sparkline
+from alphatrade_pipelines.venue.server.page_faults import fault_forms, table_of
 
 FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 CALM = (100.0, 102.0, 99.0, 101.0, 1e6)
@@ -47,8 +50,8 @@ class Browser:
 
 
 @asynccontextmanager
-async def served(ex: Exchange) -> AsyncIterator[Browser]:
-    server = VenueServer(ex, ServerConfig(mode="stepped"))
+async def served(ex: Exchange, config: ServerConfig | None = None) -> AsyncIterator[Browser]:
+    server = VenueServer(ex, config or ServerConfig(mode="stepped"))
     url = await server.start()
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
@@ -173,6 +176,60 @@ class TestPressing:
         assert status == 303
         assert "until must be" in shown
 
+    async def test_a_running_venue_is_paused_moved_by_hand_and_resumed(self) -> None:
+        async with served(exchange(daily_bars({"AAA": [CALM] * 4})), ServerConfig(mode="accelerated", speed=1)) as browser:
+            assert "session open</button>" not in await browser.enter()
+            assert "pause it" in (await browser.press("step", until="open"))[1]
+            _, shown = await browser.press("pause")
+            assert browser.server.may_step
+            assert re.search(r'class="pill bad">paused', shown)
+            assert "market open" in (await browser.press("step", until="open"))[1]
+            assert "real time" in (await browser.press("resume"))[1]
+            assert not browser.server.may_step
+
+    async def test_a_stepped_venue_cannot_be_paused(self, browser: Browser) -> None:
+        assert "pause</button>" not in await browser.enter()
+        assert "stepped" in (await browser.press("pause"))[1]
+
+    async def test_a_fault_is_injected_seen_and_cancelled(self, browser: Browser) -> None:
+        await browser.enter()
+        _, shown = await browser.press("fault", kind="halt", symbol="BBB", for_seconds="3600", code="T2", reason="<b>", at="+30s", times="")
+        (fault,) = browser.server.injector.describe()["faults"]
+        assert (fault["kind"], fault["symbol"], fault["for_seconds"], fault["params"]["code"]) == ("halt", "BBB", 3600.0, "T2")
+        assert ">armed<" in shown
+        _, shown = await browser.press("cancel-fault", id=fault["id"])
+        assert "None active." in shown
+        for _ in range(2):
+            await browser.press("fault", kind="mute_trade_updates", times="3")
+        await browser.press("cancel-fault")
+        assert browser.server.injector.describe()["faults"] == []
+
+    @pytest.mark.parametrize(
+        ("form", "said"),
+        [
+            ({"kind": "nonsense"}, "unknown kind"),
+            ({"kind": "halt"}, "symbol is required"),
+            ({"kind": "halt", "symbol": "ZZZ"}, "ZZZ"),
+            ({"kind": "http_error", "status": "often"}, "expected status"),
+            ({"kind": "http_error", "times": "1.5"}, "expected times to be a whole number"),
+            ({"kind": "http_error", "colour": "red"}, "unknown key"),
+            ({"kind": "http_error", "at": "session 99 open"}, "this venue plays sessions"),
+        ],
+    )
+    async def test_a_fault_that_cannot_be_armed_says_why(self, browser: Browser, form: dict[str, str], said: str) -> None:
+        await browser.enter()
+        shown = (await browser.press("fault", **form))[1]
+        assert re.search(rf'class="notice failed"[^<]*>[^<]*{said}', shown), shown[:3000]
+        assert browser.server.injector.describe()["faults"] == []
+
+    async def test_an_injected_fault_strikes(self, browser: Browser) -> None:
+        await browser.enter()
+        await browser.press("fault", kind="http_error", status="502", body="html", endpoint="GET /v2/clock")
+        keys = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
+        async with browser.session.get(f"{browser.url}/v2/clock", headers=keys) as answer:
+            assert (answer.status, answer.content_type) == (502, "text/html")
+        assert "1 of 1" in await browser.page()
+
     async def test_only_known_actions(self, browser: Browser) -> None:
         await browser.enter()
         assert (await browser.press("shutdown"))[0] in (401, 404)
@@ -223,9 +280,25 @@ class TestShowing:
         (signed(Decimal("-1234.5")), "-1,234.50"),
         (signed(Decimal("0.001")), "0.00"),
         (rate(Decimal("0.01234")), "+1.23 %"),
+        (span(0.2), "0 s"),
+        (span(192_100), "53 h 21 min"),
         (sparkline((Decimal(1),)), "0.0,42.0"),
         (sparkline((Decimal(1), Decimal(3)), width=10, height=24), "0.0,22.0 10.0,2.0"),
     ],
 )
 def test_how_values_are_written(written: str, expected: str) -> None:
     assert written == expected
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_every_kind_of_the_catalogue_has_a_form_that_arms_it(kind: Kind) -> None:
+    """Submitted as it stands, with what it requires filled in: the scenario reader takes it and every default is the catalogue's."""
+    (form,) = [form for column in fault_forms(("AAA",)) for forms in column.values() for form in forms if form.kind is kind]
+    filled = {field.name: field.value for field in (*form.params, *form.timing) if field.name != "symbol"}
+    filled |= {field.name: "1" for field in form.params if field.required}
+    if "symbol" in kind.params:
+        filled["symbol"] = "AAA"
+    (fault,) = faults_of([table_of({"kind": kind.name, "word": "x", **filled})])
+    defaults = {name: param.default for name, param in kind.params.items() if name != "symbol" and param.default is not REQUIRED}
+    assert {name: fault.params[name] for name in defaults} == defaults
+    assert (fault.at, fault.every, fault.probability, fault.endpoint) == (None, None, None, kind.endpoint)
