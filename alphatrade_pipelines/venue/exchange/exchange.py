@@ -111,7 +111,7 @@ class Exchange:
             actions = day.corporate_actions(self, point.session)
         elif point.kind == "session_open":
             day.open_session(self)
-        bars = self._walk(point) if point.bar is not None else ()
+        bars = self._walk(point)
         if point.kind == "session_open":
             day.after_opening(self)
         elif point.kind == "session_close":

@@ -166,10 +166,11 @@ class Prices:
 
     def walk(self, point: Point, held: Callable[[str], Decimal], meet: Callable[[Quote, float, float, bool], None]) -> tuple[TapeBar, ...]:
         """Move every price to ``point`` and let the orders ``meet`` the stretch; the bars that became known. ``held``: the position."""
-        assert point.bar is not None
         regular = point.kind not in EXTENDED_KINDS
         minutes = (point.at - self.tape.sessions[point.session].open).total_seconds() / 60.0
         self._printed, self._point = [], point
+        if point.bar is None:
+            return ()
         for quote in self.quotes.values():
             if point.phase == 0:
                 self._begin(quote, point.bar)
