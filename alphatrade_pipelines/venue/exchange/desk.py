@@ -104,9 +104,14 @@ class OrderDesk:
             self.book.cancel_group(order)
 
     def end_day(self, order: BookOrder) -> None:
-        """End an order whose time is over."""
-        if order.is_live:
-            self.book.close(order, self.venue.fidelity.day_end_status if order.time_in_force == "day" else "canceled")
+        """End an order whose time is over, and the legs that waited for it."""
+        if not order.is_live:
+            return
+        status = self.venue.fidelity.day_end_status if order.time_in_force == "day" else "canceled"
+        self.book.close(order, status)
+        for leg in order.legs:
+            if leg.is_live and not leg.active:
+                self.book.close(leg, status)
 
     # --- cancelling -----------------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_UP, Decimal
 
-from alphatrade_pipelines.venue.exchange.errors import malformed
+from alphatrade_pipelines.venue.exchange.errors import malformed, not_found
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
 from alphatrade_pipelines.venue.exchange.fills import stable_key
 from alphatrade_pipelines.venue.exchange.ids import stable_uuid
@@ -37,7 +37,8 @@ class Changes:
 @dataclass(frozen=True, slots=True)
 class OrderQuery:
     """Alpaca's order filter: ``status`` open, closed or all; ``after`` and ``until`` exclusive on the submission time; newest first
-    unless ``direction`` is asc; ``nested`` rolls legs up under their root."""
+    unless ``direction`` is asc; ``nested`` rolls legs up under their root; ``before_order_id`` and ``after_order_id`` are exclusive too and
+    tell orders of one moment apart."""
 
     status: str = "open"
     limit: int = 50
@@ -47,6 +48,8 @@ class OrderQuery:
     nested: bool = False
     symbols: frozenset[str] | None = None
     side: str | None = None
+    before_order_id: str | None = None
+    after_order_id: str | None = None
 
 
 def stop_cap(sign: int, kind: str, stop_price: Decimal | None, converts: bool = True) -> Decimal | None:
@@ -214,17 +217,30 @@ def select(orders: dict[str, BookOrder], live: Collection[BookOrder], query: Ord
     if query.direction not in ("asc", "desc"):
         raise malformed(f"invalid direction {query.direction!r}: asc or desc")
     newest_first = query.direction == "desc"
+    before, after = (_sequence_of(orders, order_id) for order_id in (query.before_order_id, query.after_order_id))
     candidates: Iterable[BookOrder] = reversed(orders.values()) if newest_first else orders.values()
-    if query.status == "open":
-        found = {order.root.id if query.nested else order.id: order.root if query.nested else order for order in live}
-        candidates = sorted(found.values(), key=lambda order: order.sequence, reverse=newest_first)
+    if query.status == "open" and query.nested:
+        roots = {order.root.id: order.root for order in live}
+        candidates = sorted(roots.values(), key=lambda order: order.sequence, reverse=newest_first)
+    elif query.status == "open":
+        candidates = reversed(list(live)) if newest_first else live
     picked: list[VenueOrder] = []
     for order in candidates:
         if len(picked) >= query.limit:
             break
+        if (before is not None and order.sequence >= before) or (after is not None and order.sequence <= after):
+            continue
         if _matches(order, query, held_is_open):
             picked.append(order.snapshot())
     return picked if query.nested else [replace(snapshot, legs=()) for snapshot in picked]
+
+
+def _sequence_of(orders: dict[str, BookOrder], order_id: str | None) -> int | None:
+    if order_id is None:
+        return None
+    if order_id not in orders:
+        raise not_found(f"order not found for {order_id}")
+    return orders[order_id].sequence
 
 
 def _matches(order: BookOrder, query: OrderQuery, held_is_open: bool) -> bool:

@@ -223,11 +223,12 @@ class TestLegsAndTheirSwitches:
             assert [leg.status for leg in legs] == (["expired", "expired"] if inherited else ["new", "held"])
 
 
-def test_a_partly_filled_entry_that_expires_leaves_no_leg() -> None:
-    """F12: a DAY bracket whose entry did not fill completely."""
-    profile = replace(PLAIN, participation=0.005)
-    ex = exchange(daily_bars({"AAA": [FLAT, (100.0, 101.0, 99.0, 100.0, 1_000.0), QUIET]}), profile)
-    answer = ex.submit(bracket(time_in_force="day"))
+@pytest.mark.parametrize("inherited", [True, False])
+def test_a_partly_filled_entry_that_expires_leaves_no_leg(inherited: bool) -> None:
+    """F12: a DAY bracket whose entry did not fill completely; legs with a time in force of their own die as well."""
+    bars = daily_bars({"AAA": [FLAT, (100.0, 101.0, 99.0, 100.0, 1_000.0), QUIET]})
+    ex = exchange(bars, replace(PLAIN, participation=0.005), fidelity=Fidelity(leg_tif_inherited=inherited))
+    answer = ex.submit(bracket(time_in_force="day", leg_time_in_force="gtc"))
     until(ex, "session_close")
     order = ex.order(answer.id)
     assert (order.status, [leg.status for leg in order.legs]) == ("expired", ["expired", "expired"])
