@@ -192,9 +192,10 @@ class Matcher:
         elif order.time_in_force == "fok":
             return ZERO
         chance = self.book.fidelity.partial_fill_probability
-        if chance <= 0.0 or order.filled_qty > 0 or order.time_in_force == "fok":
+        if chance <= 0.0 or order.filled_qty > 0 or order.time_in_force == "fok" or whole < 2:
             return whole
-        return min(whole, Decimal(fills.random_part(float(whole), chance, self._draw(order, quote, fills.PARTIAL))))
+        part = fills.random_part(float(whole), chance, self._draw(order, quote, fills.PARTIAL))
+        return whole if part >= float(whole) else Decimal(math.floor(part))
 
     def _take(self, order: BookOrder, quote: Quote, reference: float, bound: float) -> float:
         profile, quantity = self.profile, self._quantity(order, quote)
