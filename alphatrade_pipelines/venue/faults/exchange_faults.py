@@ -102,7 +102,7 @@ def _lasting(exchange: Exchange, fault: Fault) -> Undo | None:
         case "halt":
             until = None if fault.for_seconds is None else exchange.now + timedelta(seconds=fault.for_seconds)
             levers.halt(symbol, fault.text("code"), fault.text("reason"), until)
-            return lambda: levers.resume(symbol)
+            return lambda: levers.resume(symbol) if symbol in exchange.halts else None
         case "restrict":
             levers.restrict(**{fault.text("what"): True})
             return lambda: levers.restrict(**{fault.text("what"): False})

@@ -51,7 +51,8 @@ class Injector:
         self._numbers = count(1)
         self._wire = Wire()
         self._stale = StaleViews(exchange)
-        self._distortions = {name: Distortion(name, self._struck_message) for name in ("trade_updates", "data")}
+        bar = "d" if exchange.tape.timeframe.is_daily else "b"
+        self._distortions = {name: Distortion(bar, self._struck_message) for name in ("trade_updates", "data")}
         self._undo: dict[str, Callable[[], None]] = {}
         self._zombies: dict[str, float] = {}
         self.streams: Streams | None = None

@@ -13,7 +13,6 @@ Json = dict[str, Any]
 Stream = Literal["trade_updates", "data"]
 # neither JSON nor msgpack: 0xc1 is the one byte msgpack never uses
 UNREADABLE = b'\xc1{"stream":"trade_updates","data":{"event":"fi'
-_BARS = ("b", "d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +28,25 @@ class Outgoing:
 
 @dataclass(slots=True)
 class _Held:
-    """A message waiting until ``by`` later ones have gone by. ``before``: it goes in front of the next one instead of after it."""
+    """A message waiting until ``by`` later ones (bars: of its symbol and type) have gone by. ``before``: it goes in front of the last of
+    them instead of after it."""
 
     outgoing: Outgoing
-    symbol: str | None
+    like: Json | None
     by: int
     before: bool = False
 
+    def counts(self, message: Json) -> bool:
+        """Whether ``message`` is one of those it waits for."""
+        return self.like is None or (self.like["T"], self.like["S"]) == (message["T"], message["S"])
+
 
 class Distortion:
-    """The lies of one stream. ``strikes`` says whether an armed fault strikes now, and counts it."""
+    """The lies of one stream. ``bar`` is the type of message that carries the tape's bars (``b``, or ``d`` of a daily tape); ``strikes``
+    says whether an armed fault strikes now, and counts it."""
 
-    def __init__(self, stream: Stream, strikes: Callable[[Armed, Json], bool]) -> None:
-        self.stream = stream
+    def __init__(self, bar: str, strikes: Callable[[Armed, Json], bool]) -> None:
+        self._bar = bar
         self._strikes = strikes
         self._held: list[_Held] = []
 
@@ -64,7 +69,7 @@ class Distortion:
     def _released(self, message: Json, *, before: bool) -> list[Outgoing]:
         free = []
         for held in list(self._held):
-            if held.before is not before or held.symbol not in (None, symbol_of(message)):
+            if held.before is not before or not held.counts(message):
                 continue
             held.by -= 1
             if held.by <= 0:
@@ -77,7 +82,7 @@ class Distortion:
         for fault in armed:
             if not queue:
                 return []
-            if applies(fault, outgoing.message) and self._strikes(fault, outgoing.message):
+            if applies(fault, outgoing.message, self._bar) and self._strikes(fault, outgoing.message):
                 queue = [*self._change(fault, queue[0]), *queue[1:]]
         return queue
 
@@ -96,11 +101,11 @@ class Distortion:
                 self._held.append(_Held(outgoing, None, int(fault.number("by"))))
                 return []
             case "late_bars":
-                self._held.append(_Held(outgoing, message["S"], int(fault.number("by"))))
+                self._held.append(_Held(outgoing, message, int(fault.number("by"))))
                 return []
             case "corrected_bars":
                 right = outgoing if message["T"] == "d" else replace(outgoing, message={**message, "T": "u"})
-                self._held.append(_Held(right, message["S"], 1, before=True))
+                self._held.append(_Held(right, message, 1, before=True))
                 return [replace(outgoing, message=_wrong_bar(message, fault.number("percent")))]
             case "corrected_trades":
                 wrong = {**message, "p": round(message["p"] * (1 + fault.number("percent") / 100), 4)}
@@ -108,7 +113,7 @@ class Distortion:
         return [_garbled(outgoing, fault.text("how"))]
 
 
-def applies(armed: Armed, message: Json) -> bool:
+def applies(armed: Armed, message: Json, bar: str) -> bool:
     """Whether a message is of the kind this fault strikes, and of its symbol and event."""
     fault = armed.fault
     if fault.symbol is not None and symbol_of(message) != fault.symbol:
@@ -117,7 +122,7 @@ def applies(armed: Armed, message: Json) -> bool:
         return fault.text("event") in ("", message["event"])
     match fault.kind.name:
         case "late_bars" | "duplicate_bars" | "corrected_bars":
-            return message["T"] in _BARS
+            return bool(message["T"] == bar)
         case "corrected_trades":
             return bool(message["T"] == "t")
     return True

@@ -3,7 +3,7 @@ place, so that everything that reads it (prices, history, calendar, corporate ac
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,6 +16,7 @@ from alphatrade_pipelines.venue.exchange.tape import BarTape
 from alphatrade_pipelines.venue.faults.scenario import ScenarioError
 
 _NEW_YORK = ZoneInfo("America/New_York")
+_AFTER_HOURS = timedelta(hours=4)
 _PRICES = ("open", "high", "low", "close", "vwap")
 
 
@@ -71,6 +72,18 @@ class EarlyCloses(SessionCalendar):
 
     def _on(self, timestamps: pd.DatetimeIndex, day: date) -> npt.NDArray[np.bool_]:
         return np.asarray(timestamps.tz_convert(_NEW_YORK).date == day)
+
+
+def early_closes(calendar: SessionCalendar) -> dict[str, dict[str, str]]:
+    """What differs in GET /v2/calendar, by date: ``close`` and the end of after hours."""
+    closes = calendar.closes if isinstance(calendar, EarlyCloses) else {}
+    return {
+        day.isoformat(): {
+            "close": f"{at.astimezone(_NEW_YORK):%H:%M}",
+            "session_close": f"{(at + _AFTER_HOURS).astimezone(_NEW_YORK):%H%M}",
+        }
+        for day, at in closes.items()
+    }
 
 
 def check_early_close(text: str) -> time:

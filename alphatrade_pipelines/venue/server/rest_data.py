@@ -60,6 +60,7 @@ class DataRoutes:
 
     def __init__(self, server: VenueServer) -> None:
         self._exchange = server.exchange
+        self._injector = server.injector
         self._prints = server.prints
         self._bars = KnownBars(server.exchange)
         self._intraday = not server.exchange.tape.timeframe.is_daily
@@ -164,6 +165,13 @@ class DataRoutes:
             if (not symbols or entry["symbol"] in symbols) and (not kinds or _SINGULAR[kind] in kinds)
             if not cusips or (entry.get("cusip") or entry["old_cusip"]) in cusips
             if (entry["id"] in ids if ids else first <= entry["ex_date"] <= last)
+        ]
+        found += [
+            ("name_changes", entry)
+            for entry in self._injector.name_changes
+            if (not symbols or {entry["old_symbol"], entry["new_symbol"]} & set(symbols)) and (not kinds or "name_change" in kinds)
+            if not cusips or {entry["old_cusip"], entry["new_cusip"]} & set(cusips)
+            if (entry["id"] in ids if ids else first <= entry["process_date"] <= last)
         ]
         if requests.choice(query.get("sort"), "sort", _DIRECTIONS, "asc") == "desc":
             found.reverse()

@@ -14,6 +14,7 @@ from alphatrade_pipelines.market import SessionCalendar
 from alphatrade_pipelines.venue.exchange.errors import malformed, not_found
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.tape import CorporateAction
+from alphatrade_pipelines.venue.faults.tape_faults import early_closes
 from alphatrade_pipelines.venue.server import requests, wire
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
@@ -83,7 +84,8 @@ class MarketRoutes:
         first, last = (start or _FIRST_DAY).isoformat(), (end or _LAST_DAY).isoformat()
         rows = _calendar()
         low, high = bisect_left(rows, first, key=lambda row: row[column]), bisect_right(rows, last, key=lambda row: row[column])
-        return wire.respond(rows[low:high])
+        early = early_closes(self._exchange.tape.calendar)
+        return wire.respond([{**row, **early.get(row["date"], {})} for row in rows[low:high]] if early else rows[low:high])
 
     async def assets(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/assets?status&asset_class&exchange&attributes."""
