@@ -1,11 +1,12 @@
 """One port that speaks Alpaca: trading and data REST, both streams, and ``/admin`` for whoever started the venue.
 
-The exchange behind it is pure; this module owns time (stepped or by the clock), the wire and nothing else. Loopback only.
+The exchange behind it is pure; this module owns time (stepped or by the clock), the wire and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
 import time
 from dataclasses import dataclass
@@ -39,13 +40,20 @@ _STREAMS = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """``port`` 0 picks a free one. ``mode``: ``stepped`` (time moves by POST /admin/step), ``accelerated`` (``speed`` venue seconds a
-    second while the market is open; the default passes a session in a minute) or ``real_time``; nights take ``closed_seconds``, None =
-    as long as they last at that speed.
-    ``requests_per_minute`` 0 = no rate limit. ``connection_limit`` (clients of a data feed) and ``symbol_limit`` (trades and quotes of a
-    client): 0 = none, see StreamRules. ``idle_exit_seconds``: end when nobody has asked or been connected for so long.
-    ``scenario``: faults armed from the start."""
+    """How an exchange is served.
 
+    Attributes:
+        host, port: where it listens; port 0 picks a free one.
+        mode: ``stepped`` (time moves by POST /admin/step), ``accelerated`` or ``real_time``.
+        speed: venue seconds a wall second while the market is open (accelerated); the default passes a session in a minute.
+        closed_seconds: wall seconds of a night or a weekend; None = as long as they last at that speed.
+        requests_per_minute: of a key, 0 = any number.
+        connection_limit, symbol_limit: clients of a data feed, trade and quote subscriptions of a client; 0 = any number (StreamRules).
+        idle_exit_seconds: end when nobody has asked or been connected for so long.
+        scenario: faults armed from the start.
+    """
+
+    host: str = "127.0.0.1"
     port: int = 0
     key: str = "sim"
     secret: str = "sim"
@@ -65,6 +73,21 @@ class ServerConfig:
         Pace(self.speed, self.closed_seconds)
         if not self.key or not self.secret:
             raise ValueError("expected a key and a secret, found an empty one")
+
+    @property
+    def is_reachable_from_outside(self) -> bool:
+        """Does it listen beyond the loopback interface?"""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def shown_host(self) -> str:
+        """The host as it stands in a URL that works on this machine."""
+        if self.host in ("0.0.0.0", "::"):
+            return "127.0.0.1" if self.host == "0.0.0.0" else "[::1]"
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def pace(self) -> Pace | None:
@@ -92,7 +115,6 @@ class VenueServer:
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
-        self.requests = 0
         self.views = LaggedViews(exchange)
         self.equity = EquityCurve(exchange)
         self.prints = PrintLog(exchange)
@@ -121,10 +143,10 @@ class VenueServer:
     # --- life -----------------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> str:
-        """Open the port; returns ``http://127.0.0.1:PORT``. Raises OSError when the port is taken."""
+        """Open the port; returns ``http://HOST:PORT``. Raises OSError when the port is taken."""
         self._runner = VenueRunner(self._application(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.config.port)
+        site = web.TCPSite(self._runner, self.config.host, self.config.port)
         try:
             await site.start()
         except OSError:
@@ -134,7 +156,7 @@ class VenueServer:
             self._tasks.append(asyncio.create_task(self._keep_pace(self.pacer)))
         if self.config.idle_exit_seconds is not None:
             self._tasks.append(asyncio.create_task(self._watch_idle(self.config.idle_exit_seconds)))
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return f"http://{self.config.shown_host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Close streams and port at once."""
@@ -159,7 +181,6 @@ class VenueServer:
 
     def _arrived(self) -> None:
         self._last_request = time.monotonic()
-        self.requests += 1
         if self.pacer is not None:
             self.pacer.flow()
         self.views.remember()
