@@ -69,6 +69,7 @@ class Account:
         self.realized = ZERO
         self.sma = cash  # special memorandum account: Regulation T's credit line
         self.last_maintenance = ZERO
+        self.margin_call = margin.MarginCall()
         self.holdings: dict[str, Holding] = {}
 
     def quantity(self, symbol: str) -> Decimal:
@@ -132,12 +133,14 @@ class Account:
         """The multiplier in force: 1 below the margin minimum of $2,000."""
         return self.multiplier if equity >= MARGIN_MINIMUM else Decimal(1)
 
-    def close_session(self, prices: Mapping[str, Decimal]) -> None:
-        """Mark the day: maintenance margin, and the credit line at least at what equity exceeds the initial margin by."""
+    def close_session(self, prices: Mapping[str, Decimal]) -> bool:
+        """Mark the day: maintenance margin, and the credit line at least at what equity exceeds the initial margin by. True when a margin
+        call has been unmet for so long that the account is to be frozen."""
         long, short = self.market_value(prices)
         equity = self.cash + long + short
         self.last_maintenance = margin.maintenance_margin(self.holdings.values(), prices)
         self.sma = max(self.sma, equity - margin.initial_margin(long - short, self.leverage(equity)))
+        return self.margin_call.mark(self.last_maintenance, equity)
 
     def buying_power(self, prices: Mapping[str, Decimal], reserved: Decimal) -> Decimal:
         """multiplier x equity - gross exposure - what open orders reserve, never negative."""

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from alphatrade_pipelines.venue.exchange.account import ZERO
+from alphatrade_pipelines.venue.exchange.margin import FREEZE
 from alphatrade_pipelines.venue.exchange.quotes import money
 from alphatrade_pipelines.venue.exchange.tape import CorporateAction, Point
 
@@ -68,5 +69,7 @@ def close_session(venue: Exchange, point: Point) -> None:
     venue.book.stragglers.clear()
     venue.market.close_session()
     venue.day_trades.close_session()
-    venue.cash_account.close_session(venue.prices_held())
+    if venue.cash_account.close_session(venue.prices_held()) and venue.fidelity.margin_calls:
+        venue.levers.restrict(closing_only=True)
+        venue.schedule.at(venue.now + FREEZE, lambda: venue.levers.restrict(closing_only=False))
     venue.equity_history.append((venue.tape.sessions[point.session].day, venue.now, venue.equity()))

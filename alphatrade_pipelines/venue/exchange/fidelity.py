@@ -22,6 +22,8 @@ class Fidelity:
     volume of the tape decides).
     ``wash_check``: refuse orders that could trade with one's own (Alpaca "User Protection", 2026-09).
     ``pattern_day_trader``: the rule FINRA abolished in 2026, 403/40310100 on the fourth day trade below $25,000 (default off).
+    ``margin_calls``: a maintenance deficit unmet for five sessions freezes the account to closing orders for 90 days (Alpaca "The Intraday
+    Margin Rule", 2026-04-27).
     ``rest_lag_seconds``: the server shows positions and account this much late (measured: up to 0.33 s; default 0).
     ``market_closed``: orders out of hours are queued for the open (Alpaca) or refused.
     ``day_end_status``: how a DAY order ends at the close (docs say "canceled automatically", the event is "expired"; unverified).
@@ -44,6 +46,7 @@ class Fidelity:
     partial_fill_probability: float = 0.0
     wash_check: bool = True
     pattern_day_trader: bool = False
+    margin_calls: bool = True
     rest_lag_seconds: float = 0.0
     market_closed: str = "queue"
     day_end_status: str = "expired"

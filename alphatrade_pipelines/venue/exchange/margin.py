@@ -1,8 +1,10 @@
-"""What positions require: Regulation T overnight, and the maintenance margin by price (Alpaca's table, notes in ``docs/venue.md``)."""
+"""What positions require: Regulation T overnight, the maintenance margin by price (Alpaca's table), and what follows a deficit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -36,3 +38,27 @@ def maintenance_margin(holdings: Iterable[Holding], prices: Mapping[str, Decimal
 def initial_margin(exposure: Decimal, multiplier: Decimal) -> Decimal:
     """Regulation T: half of the gross exposure, all of it in a cash account."""
     return (exposure / min(REG_T, multiplier)).quantize(CENT)
+
+
+FREEZE = timedelta(days=90)
+_CALL_SESSIONS = 5
+_SMALL, _SMALL_SHARE = Decimal(1000), Decimal("0.05")
+
+
+@dataclass(slots=True)
+class MarginCall:
+    """The Intraday Margin Rule (FINRA 2026): a deficit at the close is a call, due in two sessions; unmet after five it freezes the account
+    to closing orders for 90 days. Deficits up to the smaller of $1,000 and 5 % of equity are let pass."""
+
+    amount: Decimal = ZERO
+    sessions: int = 0
+
+    def mark(self, maintenance: Decimal, equity: Decimal) -> bool:
+        """Look at the account at a close; True when it is to be frozen now."""
+        deficit = maintenance - equity
+        if deficit <= min(_SMALL, max(ZERO, equity) * _SMALL_SHARE):
+            self.amount, self.sessions = ZERO, 0
+            return False
+        self.amount = deficit
+        self.sessions += 1
+        return self.sessions == _CALL_SESSIONS + 1

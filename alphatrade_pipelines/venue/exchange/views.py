@@ -30,7 +30,8 @@ class VenuePosition:
 @dataclass(frozen=True, slots=True)
 class VenueAccount:
     """The account now, in dollars. ``buying_power`` is intraday (multiplier x equity), ``regt_buying_power`` what may be held overnight,
-    ``non_marginable_buying_power`` cash only; all less what is held and reserved. ``sma`` is the Regulation T credit line."""
+    ``non_marginable_buying_power`` cash only; all less what is held and reserved. ``sma`` is the Regulation T credit line,
+    ``margin_call`` the maintenance deficit of the last close."""
 
     account_number: str
     cash: Decimal
@@ -47,6 +48,7 @@ class VenueAccount:
     initial_margin: Decimal
     maintenance_margin: Decimal
     last_maintenance_margin: Decimal
+    margin_call: Decimal
     sma: Decimal
     shorting_enabled: bool
     day_trades: int
@@ -77,6 +79,7 @@ def view_account(
         initial_margin=margin.initial_margin(long - short, leverage),
         maintenance_margin=margin.maintenance_margin(account.holdings.values(), prices),
         last_maintenance_margin=account.last_maintenance,
+        margin_call=account.margin_call.amount,
         sma=account.sma.quantize(CENT),
         shorting_enabled=leverage > 1 and not standing[0].no_shorting,
         day_trades=standing[1],

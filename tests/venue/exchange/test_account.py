@@ -143,6 +143,37 @@ class TestMargins:
         assert caught.value.extra == {"buying_power": "1000.00", "cost_basis": "1010.00"}
 
 
+class TestMarginCall:
+    """30,000 dollars of stock on 10,000 of equity, required 9,000; at 90 the equity is 7,000 and the requirement 8,100."""
+
+    CHEAPER: Row = (90.0, 90.0, 90.0, 90.0, 1e6)
+
+    def after(self, days: int, **fidelity: Any) -> Exchange:
+        ex = world(FLAT, *[self.CHEAPER] * 8, cash=D(10_000), fidelity=Fidelity(**fidelity))
+        ex.submit(buy(qty=300))
+        for _ in range(days + 1):
+            until(ex, "session_close")
+        return ex
+
+    def test_a_deficit_unmet_for_five_sessions_freezes_the_account(self) -> None:
+        assert self.after(0).account().margin_call == 0
+        called = self.after(5)
+        assert called.account().margin_call == D(1_100)
+        assert not called.account().restrictions.closing_only
+        frozen = self.after(6)
+        assert frozen.account().restrictions.closing_only
+        with pytest.raises(VenueError, match="account is restricted to liquidation"):
+            frozen.submit(buy(qty=1))
+        frozen.close_position("AAA", D(100))
+        assert not self.after(6, margin_calls=False).account().restrictions.closing_only
+
+    def test_meeting_the_call_ends_it(self) -> None:
+        ex = self.after(3)
+        ex.close_position("AAA", D(100))
+        until(ex, "session_close")
+        assert ex.account().margin_call == 0
+
+
 class TestPatternDayTrader:
     def days(self, count: int, **config: Any) -> Exchange:
         """An account of $20,000 after ``count`` day trades, holding ten shares bought today."""
