@@ -105,6 +105,7 @@ class Levers:
         trade_suspended_by_user: bool | None = None,
         closing_only: bool | None = None,
         no_shorting: bool | None = None,
+        no_fractions: bool | None = None,
     ) -> None:
         """Set or lift restrictions of the account; None leaves one as it is."""
         named = {
@@ -113,6 +114,7 @@ class Levers:
             "trade_suspended_by_user": trade_suspended_by_user,
             "closing_only": closing_only,
             "no_shorting": no_shorting,
+            "no_fractions": no_fractions,
         }
         venue = self._venue
         venue.restrictions = replace(venue.restrictions, **{name: value for name, value in named.items() if value is not None})
