@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from venue_world import PLAIN, D, buy, daily_bars, exchange, intraday_bars, until
+from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, intraday_bars, random_bars, sell, until
 
-from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig
+from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig, VenueError
 from alphatrade_pipelines.venue.exchange import fills
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.path import anchor_positions, bar_path, volume_shares, whole_sizes
@@ -44,7 +44,7 @@ def prices_seen(points: int, profile: str = "plain") -> list[float]:
     low_first=st.booleans(),
     key=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_a_path_meets_its_anchors_and_never_leaves_the_bar(
     ticks: list[int], reach: tuple[int, int], points: int, low_first: bool, key: int
 ) -> None:
@@ -150,3 +150,39 @@ def test_an_immediate_order_waits_for_its_latency_and_then_ends() -> None:
     after = ex.order(order.id)
     assert after.status == "canceled"
     assert D(0) < after.filled_qty < D(100)
+
+
+def random_play(points: int, seed: int) -> Exchange:
+    """A random client on random bars: brackets, limits near the market, stops, cancels."""
+    tape = BarTape(random_bars(2, 9, seed=seed), "1Day")
+    ex = Exchange(tape, ExchangeConfig(start=tape.sessions[2].close, seed=seed, path_points=points, profile="base"))
+    rng = np.random.default_rng(seed)
+    while ex.advance() is not None:
+        symbol = str(rng.choice(tape.symbols))
+        price = ex.prices()[symbol]
+        away = (price * D(str(round(float(rng.uniform(-0.03, 0.03)), 4)))).quantize(D("0.01"))
+        try:
+            match int(rng.integers(0, 12)):
+                case 0:
+                    stop, target = ((price * D(factor)).quantize(D("0.01")) for factor in ("0.97", "1.03"))
+                    ex.submit(bracket(symbol, int(rng.integers(1, 300)), str(target), str(stop)))
+                case 1:
+                    ex.submit(buy(symbol, int(rng.integers(1, 300)), type="limit", limit_price=price + away, time_in_force="gtc"))
+                case 2:
+                    ex.submit(sell(symbol, int(rng.integers(1, 50)), type="stop", stop_price=price - abs(away) - D("0.01")))
+                case 3:
+                    ex.submit(sell(symbol, int(rng.integers(1, 50)), type="trailing_stop", trail_percent=D(2), time_in_force="gtc"))
+                case 4 if ex.orders():
+                    ex.cancel(ex.orders()[0].id)
+        except VenueError:
+            continue
+    return ex
+
+
+@pytest.mark.parametrize("points", [4, 31])
+def test_fills_lie_inside_their_bar_and_replay_alike_at_any_resolution(points: int) -> None:
+    for seed in range(3):
+        ex = random_play(points, seed)
+        assert all(fill.low <= fill.price <= fill.high for fill in ex.fills())
+        assert ex.digest() == random_play(points, seed).digest()
+    assert len(ex.fills()) > 0
