@@ -104,15 +104,15 @@ class TestBars:
         """Against pandas: windows counted from midnight in New York, only bars that are complete."""
         found = minutes.get(f"/v2/stocks/bars?symbols=AAA&timeframe={frame}&start=2024-03-01&limit=10000")["bars"]["AAA"]
         known = minute_bars().loc["AAA"]
-        known = known[known.index < minutes.exchange.now].tz_convert("America/New_York")
-        origin = pd.Timestamp("2024-03-04", tz="America/New_York")
+        known = known[known.index < minutes.exchange.now].tz_convert("America/New_York").tz_localize(None)
+        origin = pd.Timestamp("2024-03-04")
         wanted = (
             known.resample(rule, origin=origin)
             .agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum", "trade_count": "sum"})
             .dropna()
         )
         assert len(found) == len(wanted) == count
-        assert [pd.Timestamp(bar["t"]) for bar in found] == [at.tz_convert("UTC") for at in wanted.index]
+        assert [pd.Timestamp(bar["t"]) for bar in found] == [at.tz_localize("America/New_York").tz_convert("UTC") for at in wanted.index]
         for key, column in {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "n": "trade_count"}.items():
             assert [bar[key] for bar in found] == wanted[column].tolist(), column
 
