@@ -79,6 +79,7 @@ class Gate:
             self._limits[True] = RateLimit(requests_per_minute, "too many requests.")
         self._run = secrets.token_hex(8)
         self._numbers = count(1)
+        self.requests = 0  # of clients with the keys: neither the admin's nor the page's own
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -91,6 +92,7 @@ class Gate:
                 self._check_token(request)
             elif path not in self._open_paths:
                 self._check_keys(request)
+                self.requests += 1
                 limit = self._limits.get(path.startswith(_DATA_PATHS))
                 if limit and (refusal := limit.take()):
                     raise refusal

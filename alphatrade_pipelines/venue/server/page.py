@@ -177,11 +177,9 @@ class Page:
             raise malformed(f"until must be one of {', '.join(_UNTIL)}")
         if not self._server.may_step:
             raise VenueError(409, None, "this venue runs by the clock; pause it to move time by hand")
-        wanted, steps = _UNTIL[until], 1
-        moved = await self._server.step()
-        while moved is not None and wanted is not None and moved["kind"] != wanted:
-            moved = await self._server.step()
-            steps += 1
+        wanted, before = _UNTIL[until], self._server.steps
+        moved = await (self._server.step() if wanted is None else self._server.step_until(wanted))
+        steps = self._server.steps - before
         return "the tape has ended" if moved is None else f"moved {steps} point{'s' * (steps != 1)}, to {moved['kind'].replace('_', ' ')}"
 
     async def _pause(self, _form: Form) -> str:

@@ -57,6 +57,7 @@ class MarketRow:
     bid: Decimal
     ask: Decimal
     change: Decimal | None
+    halted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,8 @@ def _market(exchange: Exchange) -> tuple[MarketRow, ...]:
     rows = []
     for symbol in sorted(shown):
         price, half = prices[symbol], exchange.half_spread(prices[symbol])
-        before = exchange.market.quotes[symbol].previous_close
+        quote = exchange.market.quotes[symbol]
+        before = quote.previous_close
         change = price / Decimal(str(before)) - 1 if before == before and before > 0 else None
-        rows.append(MarketRow(symbol, price, price - half, price + half, change))
+        rows.append(MarketRow(symbol, price, price - half, price + half, change, quote.halted))
     return tuple(rows)

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from venue_world import bracket, buy, daily_bars, exchange, until
 
-from alphatrade_pipelines.venue import Exchange
+from alphatrade_pipelines.venue import Exchange, VenueError
 from alphatrade_pipelines.venue.faults.catalogue import KINDS, REQUIRED, Kind
 from alphatrade_pipelines.venue.faults.scenario import faults_of
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
@@ -228,7 +228,9 @@ class TestPressing:
         keys = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
         async with browser.session.get(f"{browser.url}/v2/clock", headers=keys) as answer:
             assert (answer.status, answer.content_type) == (502, "text/html")
-        assert "1 of 1" in await browser.page()
+        shown = await browser.page()
+        assert "1 of 1" in shown
+        assert "<dt>requests received</dt><dd>1</dd>" in shown, "the page's own requests do not count"
 
     async def test_only_known_actions(self, browser: Browser) -> None:
         await browser.enter()
@@ -251,6 +253,17 @@ class TestShowing:
         assert "1 not fully protected" in shown
         held = shown[shown.index('id="orders"') : shown.index('id="executions"')]
         assert re.findall(r'class="pill (\w+)"', held) == ["filled", "new", "held"]
+
+    async def test_a_refused_order_and_a_halted_symbol(self, browser: Browser) -> None:
+        ex = browser.server.exchange
+        with pytest.raises(VenueError):
+            ex.submit(buy(qty=10**7))
+        ex.levers.halt("BBB")
+        shown = await browser.enter()
+        assert "0 taken, 1 refused" in shown
+        assert '<span class="pill bad">40310000</span> insufficient buying power' in shown
+        market = shown[shown.index('id="market"') :]
+        assert market.index("<b>BBB</b>") < market.index("halted")
 
     async def test_what_a_client_sends_is_text(self, browser: Browser) -> None:
         ex = browser.server.exchange
