@@ -173,3 +173,62 @@ def test_on_a_half_day_the_closing_auction_shuts_ten_minutes_before_one() -> Non
     ex.submit(buy(time_in_force="cls"))
     go_to(ex, close - timedelta(minutes=10))
     assert "are not accepted" in verdict(ex, buy(time_in_force="cls"))
+
+
+# --- wash trades (Alpaca "User Protection", 2026-09) ----------------------------------------------------------------------------------
+
+BUYS: dict[str, dict[str, Any]] = {
+    "market": {},
+    "limit": {"type": "limit", "limit_price": D(90)},
+    "stop": {"type": "stop", "stop_price": D(105)},
+    "stop_limit": {"type": "stop_limit", "stop_price": D(105), "limit_price": D(106)},
+    "trailing_stop": {"type": "trailing_stop", "trail_price": D(5)},
+}
+SELLS: dict[str, dict[str, Any]] = {
+    "market": {},
+    "limit at 90": {"type": "limit", "limit_price": D(90)},
+    "limit at 106.01": {"type": "limit", "limit_price": D("106.01")},
+    "stop": {"type": "stop", "stop_price": D(95)},
+    "stop_limit at 94": {"type": "stop_limit", "stop_price": D(95), "limit_price": D(94)},
+    "trailing_stop": {"type": "trailing_stop", "trail_price": D(5)},
+}
+
+
+@pytest.mark.parametrize(("resting", "new"), list(product(BUYS, SELLS)))
+def test_the_wash_trade_table(resting: str, new: str) -> None:
+    """By night, with ten shares held, a buy order rests: market and stop orders collide with anything, limits by price, trailing never."""
+    ex = exchange(daily_bars({"AAA": [FLAT] * 4}))
+    ex.submit(buy())
+    until(ex, "session_close")
+    first = ex.submit(buy(qty=1, time_in_force="gtc", **BUYS[resting]))
+    expected = None
+    if "trailing_stop" not in (resting, new):
+        limits = [spec.get("limit_price") for spec in (BUYS[resting], SELLS[new])]
+        if None in limits:
+            expected = "opposite side market/stop order exists"
+        elif limits[0] >= limits[1]:  # type: ignore[operator]
+            expected = "opposite side limit order exists"
+    order = VenueOrderRequest("AAA", "sell", D(5), time_in_force="gtc", **SELLS[new])
+    if expected is None:
+        ex.submit(order)
+        return
+    with pytest.raises(VenueError) as caught:
+        ex.submit(order)
+    body = caught.value.body()
+    assert (caught.value.http_status, body["code"]) == (403, 40310000)
+    assert (body["reject_reason"], body["existing_order_id"]) == (expected, first.id)
+    ex.fidelity = Fidelity(wash_check=False)
+    ex.submit(order)
+
+
+def test_of_several_limits_the_best_one_decides() -> None:
+    ex = exchange(daily_bars({"AAA": [FLAT] * 4}))
+    ex.submit(buy())
+    until(ex, "session_close")
+    _, best, _ = [ex.submit(buy(qty=1, type="limit", limit_price=D(price), time_in_force="gtc")) for price in (80, 95, 90)]
+    order = VenueOrderRequest("AAA", "sell", D(5), "limit", "gtc", limit_price=D(93))
+    with pytest.raises(VenueError) as caught:
+        ex.submit(order)
+    assert caught.value.extra["existing_order_id"] == best.id
+    ex.cancel(best.id)
+    ex.submit(order)
