@@ -145,7 +145,7 @@ class Exchange:
 
     def _executed(self, order: BookOrder, fill: Fill, before: Decimal) -> None:
         self.day_trades.executed(order, fill, before)
-        self.ledger.executed(fill, before)
+        self.ledger.executed(order, fill, before)
 
     # --- prices -------------------------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """An execution that took a position through zero."""
+    """An execution that took a position through zero, or an exit that opened one on the other side because there was nothing to close."""
 
     at: datetime
     symbol: str
@@ -97,10 +97,10 @@ class Ledger:
 
     # --- what happened --------------------------------------------------------------------------------------------------------------
 
-    def executed(self, fill: Fill, before: Decimal) -> None:
+    def executed(self, order: BookOrder, fill: Fill, before: Decimal) -> None:
         """Take note of an execution; ``before``: the position it met."""
-        after = before + (fill.qty if fill.side == "buy" else -fill.qty)
-        if before * after < 0:
+        after = before + order.sign * fill.qty
+        if before * after < 0 or (not order.opening and order.sign * after > 0):
             self.flips.append(Flip(fill.at, fill.symbol, before, after, fill.execution_id))
 
     def pass_time(
