@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     bars.add_argument("--bars", default="sample", help="sample, synthetic, or the path of a bar store or of bar files")
     bars.add_argument("--symbols", default="", help="comma-separated, all when empty")
     bars.add_argument("--timeframe", help="of synthetic bars or bar files: 1Day, 5Min ...")
+    bars.add_argument("--extended-hours", action="store_true", help="invent and play the hours before and after each session too")
     bars.add_argument("--layout", default="symbol_column", help="of bar files: symbol_column or file_per_symbol")
     bars.add_argument("--timezone", help="of naive time stamps in bar files")
     play = parser.add_argument_group("what is played")
@@ -118,7 +119,7 @@ def config_of(args: Sequence[str]) -> VenueConfig:
     given = _parser().parse_args(args)
     symbols = tuple(name.strip() for name in given.symbols.split(",") if name.strip())
     return VenueConfig(
-        bars=BarsConfig(given.bars, symbols, given.timeframe, given.layout, given.timezone, given.seed),
+        bars=BarsConfig(given.bars, symbols, given.timeframe, given.layout, given.timezone, given.seed, given.extended_hours),
         exchange=_exchange_config(given),
         server=_server_config(given),
         state_file=given.state_file,

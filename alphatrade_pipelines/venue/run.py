@@ -31,6 +31,7 @@ from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.path import ANCHORS
 from alphatrade_pipelines.venue.exchange.tape import BarTape
+from alphatrade_pipelines.venue.extended import with_extended_hours
 from alphatrade_pipelines.venue.greeting import greeting
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from alphatrade_pipelines.venue.server.pacing import Pace
@@ -44,7 +45,8 @@ _LAYOUTS = ("symbol_column", "file_per_symbol")
 @dataclass(frozen=True, slots=True)
 class BarsConfig:
     """Where the bars come from: ``sample``, ``synthetic``, or a path (a bar store, or files in ``layout``, ``timeframe`` and
-    ``timezone``). ``symbols`` narrow them; ``seed`` invents the synthetic ones."""
+    ``timezone``). ``symbols`` narrow them; ``seed`` invents the synthetic ones. ``extended_hours``: invent and play the hours before and
+    after each session too (no source records them)."""
 
     source: str = "sample"
     symbols: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class BarsConfig:
     layout: str = "symbol_column"
     timezone: str | None = None
     seed: int = 0
+    extended_hours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +75,25 @@ def load_tape(config: BarsConfig) -> BarTape:
     Raises:
         BarDataError, ValueError: no such source or store, unknown symbol, unusable bars.
     """
+    bars, timeframe = _bars(config)
+    if config.extended_hours:
+        bars = with_extended_hours(bars, timeframe, config.seed)
+    return BarTape(bars, timeframe, extended_hours=config.extended_hours)
+
+
+def _bars(config: BarsConfig) -> tuple[pd.DataFrame, Timeframe]:
     wanted = list(config.symbols) or None
     if config.source == "sample":
-        return BarTape(SampleSource().fetch(wanted), SampleSource.timeframe)
+        return SampleSource().fetch(wanted), SampleSource.timeframe
     if config.source == "synthetic":
         timeframe = Timeframe.parse(config.timeframe or "5Min")
         names = config.symbols or _SYNTHETIC
         market = SyntheticConfig(seed=config.seed, symbols=names, start=date(2024, 1, 2), end=date(2024, 6, 28), timeframe=timeframe)
-        return BarTape(SyntheticSource(market).fetch(), timeframe)
+        return SyntheticSource(market).fetch(), timeframe
     path = Path(config.source)
     if (path / "manifest.json").is_file():
         store = BarStore(path)
-        return BarTape(store.read(wanted), store.manifest().timeframe)
+        return store.read(wanted), Timeframe.parse(store.manifest().timeframe)
     if not path.exists():
         raise BarDataError("sample, synthetic, or the path of a bar store or bar files", repr(config.source), where="--bars")
     if config.timeframe is None:
@@ -92,7 +102,7 @@ def load_tape(config: BarsConfig) -> BarTape:
     if layout not in _LAYOUTS:
         raise BarDataError(f"a layout out of {', '.join(_LAYOUTS)}", repr(layout), where="--layout")
     files = FilesConfig(path, timeframe, cast(Any, layout), timezone=config.timezone, off_session="drop")
-    return BarTape(FilesSource(files).fetch(wanted), timeframe)
+    return FilesSource(files).fetch(wanted), timeframe
 
 
 def default_start(tape: BarTape) -> datetime | None:

@@ -10,7 +10,9 @@ from venue_world import daily_bars
 
 from alphatrade_pipelines.market import SyntheticConfig, SyntheticSource, Timeframe
 from alphatrade_pipelines.venue import BarTape
+from alphatrade_pipelines.venue.entry import config_of
 from alphatrade_pipelines.venue.extended import with_extended_hours
+from alphatrade_pipelines.venue.run import load_tape
 
 FIVE = Timeframe(5)
 
@@ -48,3 +50,12 @@ def test_a_seed_and_a_symbol_give_one_market() -> None:
 def test_daily_bars_are_refused() -> None:
     with pytest.raises(ValueError, match="expected intraday bars"):
         with_extended_hours(daily_bars({"AAA": [(1.0, 1.0, 1.0, 1.0, 1.0)]}), "1Day")
+
+
+def test_the_command_plays_them_on_request() -> None:
+    wide = load_tape(config_of(["--bars", "synthetic", "--symbols", "AAA", "--extended-hours"]).bars)
+    plain = load_tape(config_of(["--bars", "synthetic", "--symbols", "AAA"]).bars)
+    assert wide.sessions == plain.sessions
+    assert {point.kind for point in wide.points(0)} - {point.kind for point in plain.points(0)} == {"pre_market", "after_hours"}
+    with pytest.raises(ValueError, match="expected intraday bars"):
+        load_tape(config_of(["--bars", "sample", "--extended-hours"]).bars)
