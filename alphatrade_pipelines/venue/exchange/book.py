@@ -110,11 +110,11 @@ class Book:
         self.claims.remove(order)
 
     def reject(self, order: BookOrder) -> None:
-        """End an order that the market refused, and its legs."""
+        """End an order that the market refused, and what is open of its group."""
         self.close(order, "rejected")
-        for leg in order.legs:
-            if leg.is_live:
-                self.close(leg, "canceled")
+        for member in order.members:
+            if member.is_live:
+                self.close(member, "canceled")
 
     def entry(self, symbol: str, value: Decimal) -> order_entry.Entry:
         """Where the next order of ``symbol`` enters, checked at ``value`` dollars a share."""
@@ -231,7 +231,8 @@ class Book:
         if order.role == "entry" and order.status == "filled":
             free = self.free(order.symbol) if order.sign * self.account.quantity(order.symbol) > 0 else ZERO
             for leg in order.legs:
-                self._activate(leg, free)
+                if leg.is_live:
+                    self._activate(leg, free)
         elif order.role == "take_profit":
             for sibling in order.members:
                 if sibling.role == "stop_loss" and sibling.is_live:

@@ -182,7 +182,7 @@ class OrderDesk:
         new.parent, new.active, new.hwm, new.triggered, new.routed = pending.parent, pending.was[2], old.hwm, old.triggered, old.routed
         swap(old, new)
         self.book.close(old, "replaced")
-        self.book.move(new, pending.was[1], "new")
+        self.book.move(new, "new" if old.triggered else pending.was[1], "new")
         self._meet_now(new)
 
     def _keep(self, pending: PendingReplacement) -> None:

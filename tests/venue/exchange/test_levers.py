@@ -180,6 +180,13 @@ class TestOrders:
         assert refusal(lambda: ex.levers.reject(answer.id))[0] == 422
         assert refusal(lambda: ex.levers.reject("nothing"))[0] == 404
 
+    def test_a_rejected_leg_ends_its_group(self) -> None:
+        ex = world(QUIET)
+        answer = ex.submit(bracket(type="limit", limit_price=D(98)))
+        ex.levers.reject(answer.legs[1].id)
+        order = ex.order(answer.id)
+        assert (order.status, [leg.status for leg in order.legs]) == ("canceled", ["canceled", "rejected"])
+
     def test_the_rest_of_a_partly_filled_entry_is_cancelled_with_its_legs(self) -> None:
         """F12."""
         ex = exchange(daily_bars({"AAA": [FLAT, (100.0, 101.0, 99.0, 100.0, 1_000.0)]}), replace(PLAIN, participation=0.005))
