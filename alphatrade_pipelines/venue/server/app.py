@@ -242,7 +242,7 @@ class VenueServer:
         if exchange.market_open or not exchange.tape.extended_hours or exchange.next_step_at is None:
             return exchange.market_open
         phases = {exchange.hours.phase(at) for at in (exchange.now, exchange.next_step_at)}
-        return phases in ({"pre_market"}, {"pre_market", "regular"}, {"after_hours"})
+        return phases in ({"pre_market"}, {"pre_market", "regular"}, {"regular"}, {"after_hours"})
 
     async def _flowed(self) -> None:
         self.injector.on_step()

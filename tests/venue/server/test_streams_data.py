@@ -363,3 +363,37 @@ class TestTheTape:
                 ("i", 100.0, "2024-03-05T14:30:00Z"),
                 ("i", 100.0, "2024-03-05T21:00:00Z"),
             ]
+
+    async def test_trades_and_quotes_add_up_to_the_bars(self) -> None:
+        async with serving(intraday()) as (server, at), feed(at, packed=True, trades=["*"], quotes=["*"], bars=["*"]) as one:
+            while await server.step() is not None:
+                pass
+            heard: list[dict[str, Any]] = []
+            while len(heard) < server.market_data.sent:
+                heard += await one.hear()
+        trades, quotes, bars = ([message for message in heard if message["T"] == kind] for kind in "tqb")
+        assert sum(trade["s"] for trade in trades) == sum(bar["v"] for bar in bars) == 400
+        assert {trade["p"] for trade in trades} == {99.0, 98.0, 100.0, 101.0, 103.0, 104.0, 105.0}
+        assert len(quotes) == len(trades)
+        assert all(quote["bp"] <= trade["p"] <= quote["ap"] for quote, trade in zip(quotes, trades, strict=True))
+        ids = [trade["i"] for trade in trades]
+        assert ids == sorted(set(ids))
+        assert [trade["t"] for trade in trades] == sorted(trade["t"] for trade in trades)
+        assert trades[0]["c"] == ["@", "O"]  # the opening print
+
+    async def test_halts_resumptions_and_price_bands(self) -> None:
+        async with serving(world()) as (server, at), feed(at, statuses=["*"], lulds=["AAA"]) as one:
+            await server.step()
+            levers = server.exchange.levers
+            levers.halt("AAA", "LUDP", "Volatility Trading Pause")
+            levers.luld("BBB", D("11"), D("9"))  # nobody listens
+            levers.luld("AAA", D("110.55"), D("90"))
+            levers.resume("AAA")
+            await server.publish()
+            heard = await one.hear()
+        assert [(m["T"], m.get("sc"), m.get("rc"), m.get("u"), m.get("d")) for m in heard] == [
+            ("s", "H", "LUDP", None, None),
+            ("l", None, None, 110.55, 90.0),
+            ("s", "T", "LUDP", None, None),
+        ]
+        assert server.market_data.sent == 3
