@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import psutil
+
 CONNECTIONS = 8
 SECONDS = 8.0
 SYMBOLS = ("ALFA", "BRAV", "CHAR", "DELT", "ECHO", "FOXT", "GOLF", "HOTE")
@@ -29,8 +31,8 @@ _START_SECONDS = 60.0
 
 
 @contextmanager
-def stepped_venue() -> Iterator[tuple[int, str]]:
-    """A venue over synthetic 5-minute bars, stepped into its first session: (port, admin token)."""
+def stepped_venue() -> Iterator[tuple[int, psutil.Process]]:
+    """A venue over synthetic 5-minute bars, stepped into its first session: (port, process)."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "venue.json"
         chosen = ["--bars", "synthetic", "--symbols", ",".join(SYMBOLS), "--cash", "1000000000", "--profile", "optimistic"]
@@ -46,7 +48,7 @@ def stepped_venue() -> Iterator[tuple[int, str]]:
             token = Path(said["admin_token_file"]).read_text()
             while _admin(said["url"], token, "step")["kind"] != "session_open":
                 pass
-            yield int(said["url"].rsplit(":", 1)[1]), token
+            yield int(said["url"].rsplit(":", 1)[1]), psutil.Process(process.pid)
         finally:
             process.terminate()
             process.wait(10)
@@ -134,11 +136,15 @@ async def _price(client: Client, symbol: str) -> float:
 
 def rows() -> list[tuple[str, float, str]]:
     """The rows of the benchmark."""
-    with stepped_venue() as (port, _):
+    with stepped_venue() as (port, process):
+        before = process.cpu_times()
         rate, trips = asyncio.run(measure(port))
+        after = process.cpu_times()
+    busy = after.user + after.system - before.user - before.system
     what = f"venue, orders over loopback, {CONNECTIONS} connections"
     return [
         (what, rate, "round trips/s"),
         (f"{what}, p50", median(trips) * 1e3, "ms"),
         (f"{what}, p99", quantiles(trips, n=100)[98] * 1e3, "ms"),
+        ("venue, CPU of the server an order round trip", busy / len(trips) * 1e6, "us"),
     ]
