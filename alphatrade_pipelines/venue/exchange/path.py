@@ -85,6 +85,6 @@ def bar_path(anchors: Any, positions: Any, low: float, high: float, seed: int, s
             price += deviation * math.sqrt((left - 1.0) / left) * _normal(seed, symbol_key, bar_time, step)
             price = _inside(price, low, high)
             tick = tick_size(price)
-            path[step] = min(max(math.floor(price / tick + 0.5) * tick, low), high)
+            path[step] = min(max(float(round(math.floor(price / tick + 0.5) * tick * 10000.0)) / 10000.0, low), high)
     path[positions[3]] = anchors[3]
     return path
