@@ -123,7 +123,7 @@ class Book:
     # --- executions ---------------------------------------------------------------------------------------------------------------
 
     def execute(self, order: BookOrder, quantity: Decimal, price: Decimal, reference: Decimal, low: Decimal, high: Decimal) -> Fill | None:
-        """Book an execution of at most ``quantity`` shares at ``price`` and what it does to the group; None if there is nothing to trade."""
+        """Book an execution of at most ``quantity`` shares at ``price`` and what it does to the group; None if nothing is left to trade."""
         if order.notional is not None:
             whole, size = quantity == order.remaining, self._size(order, price)
             quantity = size if whole else min(quantity, size)
