@@ -14,7 +14,7 @@ _REMEMBERED = 100  # strikes whose times are kept
 class Armed:
     """One armed fault. ``at``: venue time from which it strikes. ``seen`` counts opportunities since then, ``done`` strikes. ``opened`` and
     ``opened_at``: when its time window began, by the wall (monotonic seconds) and in venue time. ``looked_at``: ids of orders that have
-    been an opportunity already."""
+    been an opportunity already. ``failed``: why it could not happen when its time had come."""
 
     id: str
     fault: Fault
@@ -27,6 +27,7 @@ class Armed:
     opened_at: datetime | None = None
     times: list[datetime] = field(default_factory=list)
     looked_at: set[str] = field(default_factory=set)
+    failed: str | None = None
 
     def look(self, now: datetime, wall: float) -> bool:
         """Note the time; True while this fault may strike."""
@@ -93,5 +94,6 @@ class Armed:
             "armed": not self.over,
             "opportunities": self.seen,
             "done": self.done,
+            "failed": self.failed,
             "struck_at": list(self.times),
         }

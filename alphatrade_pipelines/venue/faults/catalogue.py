@@ -169,7 +169,7 @@ _ALL = (
         (22,),
         "Account, positions and orders over REST show the state of `lag_seconds` ago.",
         lag_seconds=Param("venue seconds", 5.0, least=0.001),
-        views=Param("which of account, positions, orders; comma-separated", "account,positions,orders", str),
+        view=_choice("all", "account", "positions", "orders"),
     ),
     _request(
         "clock_skew",
@@ -366,8 +366,3 @@ _ALL = (
     ),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
-
-
-def of_failure(number: int) -> tuple[Kind, ...]:
-    """The kinds that rehearse failure ``number``."""
-    return tuple(kind for kind in _ALL if number in kind.rehearses)

@@ -21,7 +21,7 @@ from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.faults import exchange_faults
 from alphatrade_pipelines.venue.faults.armed import Armed
 from alphatrade_pipelines.venue.faults.catalogue import KINDS
-from alphatrade_pipelines.venue.faults.scenario import FIRST_SYMBOL, Fault, Scenario, faults_of, moment
+from alphatrade_pipelines.venue.faults.scenario import FIRST_SYMBOL, Fault, Scenario, ScenarioError, faults_of, moment
 from alphatrade_pipelines.venue.faults.stale import StaleViews, view_of
 from alphatrade_pipelines.venue.faults.stream_faults import Distortion, Json, Outgoing, Stream
 from alphatrade_pipelines.venue.faults.wire_faults import Wire, json_of
@@ -74,7 +74,7 @@ class Injector:
         """Arm faults, all or none; their ids. Those due now strike at once.
 
         Raises:
-            ScenarioError: a time this tape does not have; VenueError: the exchange refuses (an unknown symbol, say).
+            ScenarioError: a time or a symbol this tape does not have.
         """
         exchange = self._exchange
         faults = [replace(f, symbol=exchange.tape.symbols[0]) if f.symbol == FIRST_SYMBOL else f for f in faults]
@@ -97,7 +97,7 @@ class Injector:
         return None if fault.at is None else moment(fault.at, self._exchange.now, tape.sessions, self._first)
 
     def disarm(self, fault_id: str | None = None) -> list[str]:
-        """Disarm one fault or all, and undo what lasts; their ids. Raises VenueError 404 for an unknown one."""
+        """Disarm one fault or all, undo what lasts and give taken slots back; their ids. Raises VenueError 404 for an unknown one."""
         if fault_id is not None and fault_id not in self.faults:
             raise not_found(f"fault not found for {fault_id}")
         ids = [fault_id] if fault_id is not None else list(self.faults)
@@ -105,8 +105,8 @@ class Injector:
             self.faults.pop(name)
             self._end(name)
         self._stale.watch(self._lag())
+        self._zombies.clear()
         if fault_id is None:
-            self._zombies.clear()
             self.names = ()
         return ids
 
@@ -180,7 +180,11 @@ class Injector:
         lag = 0.0
         for armed in self._live("request"):
             fault = armed.fault
-            if fault.kind.name != "stale_views" or name not in fault.text("views") or not fault.matches(request.method, request.path):
+            if (
+                fault.kind.name != "stale_views"
+                or fault.text("view") not in ("all", name)
+                or not fault.matches(request.method, request.path)
+            ):
                 continue
             if self._strike(armed, endpoint=f"{request.method} {request.path}"):
                 lag = max(lag, fault.number("lag_seconds"))
@@ -289,13 +293,21 @@ class Injector:
             if armed.over or not self._strike(armed, **chance):
                 continue
             acted = True
-            if armed.fault.kind.name == "cut_streams":
-                self._cut(armed.fault)
-            elif (undo := exchange_faults.strike(self._exchange, armed.fault, chance, self.name_changes.append)) is not None:
-                self._undo[armed.id] = undo
+            self._happen(armed, chance)
         if armed.over and not armed.fault.kind.lasting:
             self._end(armed.id)
         return acted
+
+    def _happen(self, armed: Armed, chance: exchange_faults.Chance) -> None:
+        """Let it happen; what the exchange cannot do when the time has come is said of the fault and ends it, not the step or request."""
+        try:
+            if armed.fault.kind.name == "cut_streams":
+                self._cut(armed.fault)
+            elif (undo := exchange_faults.strike(self._exchange, armed.fault, chance, self.name_changes.append)) is not None:
+                self._undo.setdefault(armed.id, undo)  # of several strikes the first knows how it was before
+        except (VenueError, ScenarioError) as error:
+            armed.failed, armed.over = str(error), True
+            log.warning("fault could not happen", id=armed.id, kind=armed.fault.kind.name, reason=armed.failed)
 
     def _cut(self, fault: Fault) -> None:
         stream = fault.text("stream")

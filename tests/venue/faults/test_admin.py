@@ -70,6 +70,27 @@ def test_disarming_undoes_what_lasts() -> None:
         assert v.ask("POST", "faults/release", {"id": "held-9"}).status_code == 404
 
 
+def test_what_the_exchange_cannot_do_when_the_time_comes_ends_the_fault_not_the_step() -> None:
+    with venue(flat()) as v:
+        order = {"kind": "foreign_order", "symbol": "AAA", "qty": 1e7, "at": "+1m after open"}
+        v.admin("POST", "faults", [order, {"kind": "restrict", "at": "+2m after open"}])
+        v.until("session_open")
+        v.step()
+        refused, restricted = v.admin("GET", "faults")["faults"]
+        assert (refused["failed"], refused["armed"]) == ("insufficient buying power", False)
+        assert (restricted["failed"], restricted["done"]) == (None, 1)
+
+
+def test_a_state_turned_on_twice_is_turned_off_for_good() -> None:
+    with venue(flat()) as v:
+        v.admin("POST", "faults", {"kind": "cancel_lag", "times": 2, "seconds": 7})
+        v.step()
+        v.step()
+        assert v.exchange.fidelity.cancel_lag_seconds == 7
+        v.admin("DELETE", "faults")
+        assert v.exchange.fidelity.cancel_lag_seconds == 0
+
+
 def test_counts_and_moments_are_shown() -> None:
     with venue(flat()) as v:
         v.admin("POST", "faults", {"kind": "http_error", "endpoint": "GET /v2/clock", "after_count": 2, "times": 2})
