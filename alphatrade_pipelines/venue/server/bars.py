@@ -80,7 +80,7 @@ class KnownBars:
         self._exchange = exchange
         self._tape = exchange.tape
         self._daily = exchange.tape.timeframe.is_daily
-        self._factors: dict[str, tuple[list[float], list[float]]] = {}
+        self._factors: dict[str, tuple[Series, list[float], list[float]]] = {}
 
     def rows(self, symbol: str, frame: WireFrame, adjustment: str, start: datetime, end: datetime) -> list[tuple[datetime, TapeBar]]:
         """(label, bar) with ``start`` <= label <= ``end``, oldest first. Raises VenueError 400 for a frame or adjustment not served."""
@@ -149,14 +149,15 @@ class KnownBars:
     def _growth(self, series: Series) -> tuple[list[float], list[float]]:
         """Shares, and shares by reinvested dividends, that one share of the first bar has become by each bar. Each value looks at its own
         morning and the past only: a split takes effect before the open, a dividend is reinvested at the close before."""
-        if series.symbol not in self._factors:
+        kept = self._factors.get(series.symbol)
+        if kept is None or kept[0] is not series:  # a fault may rewrite the days to come
             splits, dividends = [1.0], [1.0]
             for position in range(1, len(series.starts)):
                 before, paid = series.close[position - 1], series.dividend[position]
                 splits.append(splits[-1] * series.split[position])
                 dividends.append(dividends[-1] * before / (before - paid))
-            self._factors[series.symbol] = splits, dividends
-        return self._factors[series.symbol]
+            kept = self._factors[series.symbol] = series, splits, dividends
+        return kept[1:]
 
     def _as_of(self, series: Series) -> int:
         """The bar whose morning venue time has reached: the last known one, or the next on the morning of its ex-date."""

@@ -27,6 +27,7 @@ from rest_world import FLAT, Venue, running
 from venue_world import daily_bars, exchange, intraday_bars, random_bars
 
 from alphatrade_pipelines.market import SessionCalendar, adjust
+from alphatrade_pipelines.venue.faults import tape_faults
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -192,6 +193,15 @@ class TestAdjustment:
             assert self._closes(venue, Adjustment.SPLIT) == [50.0, 51.0]
             assert self._closes(venue, Adjustment.RAW) == [100.0, 102.0]
             assert venue.data.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="AAA"))["AAA"].price == 51.0
+
+    def test_a_split_that_a_fault_sprang_is_in_the_prices_too(self) -> None:
+        with running(exchange(daily_bars({"AAA": [FLAT] * 5}), skip=2)) as venue:
+            assert self._closes(venue, Adjustment.SPLIT) == [100.0, 100.0]
+            tape_faults.split(venue.exchange, "AAA", 4.0)
+            assert self._closes(venue, Adjustment.SPLIT) == [100.0, 100.0]
+            venue.until("session_close")
+            assert self._closes(venue, Adjustment.SPLIT) == [25.0, 25.0, 25.0]
+            assert self._closes(venue, Adjustment.RAW) == [100.0, 100.0, 25.0]
 
 
 class TestTradesAndQuotes:
