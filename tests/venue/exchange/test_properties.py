@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from recount import check_claims, check_groups
 from venue_world import D, random_bars
 
@@ -79,10 +79,6 @@ SYMBOLS = st.sampled_from(["AAA", "BBB"])
 SIDES = st.sampled_from(["buy", "sell"])
 OFFSETS = st.integers(-60, 60)  # tenths of a percent around the last price
 TIMES = ["day", "gtc", "ioc", "fok", "opg", "cls"]
-
-
-def begun(machine: Client) -> bool:
-    return machine.ex is not None
 
 
 def exchange_of(world: tuple[str, Any, Fidelity, int]) -> Exchange:
@@ -184,13 +180,13 @@ class Client(RuleBasedStateMachine):
 
     # --- a client ---
 
-    @precondition(lambda self: self.ex is None)
-    @rule(tape=st.sampled_from(list(TAPES)), profile=st.sampled_from(PROFILES), fidelity=st.sampled_from(WORLDS), seed=st.integers(0, 5))
+    @initialize(
+        tape=st.sampled_from(list(TAPES)), profile=st.sampled_from(PROFILES), fidelity=st.sampled_from(WORLDS), seed=st.integers(0, 5)
+    )
     def begin(self, tape: str, profile: Any, fidelity: Fidelity, seed: int) -> None:
         self.world = (tape, profile, fidelity, seed)
         self.ex = exchange_of(self.world)
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, side=SIDES, qty=st.integers(1, 400), kind=st.sampled_from(["market", "limit", "stop", "stop_limit"]),
           tif=st.sampled_from(TIMES), a=OFFSETS, b=OFFSETS, extended=st.booleans())  # fmt: skip
     def simple(self, symbol: str, side: str, qty: int, kind: str, tif: str, a: int, b: int, extended: bool) -> None:
@@ -199,7 +195,6 @@ class Client(RuleBasedStateMachine):
         marked = extended and kind == "limit" and tif == "day"
         self.do("submit", VenueOrderRequest(symbol, side, D(qty), kind, tif, "simple", limit, stop, extended_hours=marked))
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, side=SIDES, amount=st.integers(1, 4_000_000), dollars=st.booleans(), a=OFFSETS,
           kind=st.sampled_from(["market", "limit"]))  # fmt: skip
     def fraction(self, symbol: str, side: str, amount: int, dollars: bool, a: int, kind: str) -> None:
@@ -207,13 +202,11 @@ class Client(RuleBasedStateMachine):
         limit = self.price(symbol, a) if kind == "limit" else None
         self.do("submit", VenueOrderRequest(symbol, side, type=kind, limit_price=limit, **size))
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, side=SIDES, qty=st.integers(1, 200), trail=st.integers(1, 40), percent=st.booleans(), gtc=st.booleans())
     def trailing(self, symbol: str, side: str, qty: int, trail: int, percent: bool, gtc: bool) -> None:
         given: dict[str, Any] = {"trail_percent" if percent else "trail_price": D(trail) / 10}
         self.do("submit", VenueOrderRequest(symbol, side, D(qty), "trailing_stop", "gtc" if gtc else "day", **given))
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, side=SIDES, qty=st.integers(1, 400), kind=st.sampled_from(["market", "limit"]), single=st.booleans(),
           tif=st.sampled_from(["day", "gtc"]), entry=st.integers(-20, 20), near=st.integers(1, 60), far=st.integers(1, 60))  # fmt: skip
     def group(self, symbol: str, side: str, qty: int, kind: str, single: bool, tif: str, entry: int, near: int, far: int) -> None:
@@ -257,14 +250,12 @@ class Client(RuleBasedStateMachine):
             given |= {} if order.stop_price is None else {"stop_price": self.price(order.symbol, b)}
         self.do("replace", order.id, **given)
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, percentage=st.sampled_from([None, D(50), D(100)]))
     def close(self, symbol: str, percentage: Decimal | None) -> None:
         self.do("close_position", symbol, None, percentage)
 
     # --- the world ---
 
-    @precondition(begun)
     @rule(times=st.integers(1, 5))
     def advance(self, times: int) -> None:
         for _ in range(times):
@@ -280,12 +271,10 @@ class Client(RuleBasedStateMachine):
         exact = Fraction(held) * ratio * unit
         self.positions[action.symbol] = D(int(exact)) / unit
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, on=st.booleans())
     def halt(self, symbol: str, on: bool) -> None:
         self.do("levers.halt" if on else "levers.resume", symbol)
 
-    @precondition(begun)
     @rule(closing_only=st.booleans(), easy=st.booleans(), factor=st.sampled_from([0.0, 0.3, 1.0, 3.0]), symbol=SYMBOLS)
     def circumstances(self, closing_only: bool, easy: bool, factor: float, symbol: str) -> None:
         self.do("levers.restrict", closing_only=closing_only)
@@ -297,7 +286,6 @@ class Client(RuleBasedStateMachine):
     def strike(self, number: int, reject: bool) -> None:
         self.do("levers.reject" if reject else "levers.cancel", self.live(number).id)
 
-    @precondition(begun)
     @rule(symbol=SYMBOLS, qty=st.integers(-50, 50), race=st.booleans())
     def outsiders(self, symbol: str, qty: int, race: bool) -> None:
         self.do("levers.foreign_order", VenueOrderRequest(symbol, "buy" if qty > 0 else "sell", D(abs(qty) + 1)))
@@ -359,7 +347,7 @@ class Client(RuleBasedStateMachine):
 
 Client.TestCase.settings = settings(
     max_examples=int(os.environ.get("VENUE_EXAMPLES", "25")),
-    stateful_step_count=40,
+    stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
