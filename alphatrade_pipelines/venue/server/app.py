@@ -209,9 +209,9 @@ class VenueServer:
             self.steps += 1
             self.injector.on_step(step.kind)
             self.equity.record()
-            self.prints.record()
+            printed = self.prints.record()
             await self.publish()
-            self.market_data.publish(self._messages.of_step(step, self.market_data.listened()))
+            self.market_data.publish(self._messages.of_step(step, printed, self.market_data.listened()))
             if self.may_step:
                 await asyncio.gather(self.trade_updates.flush(), self.market_data.flush())
             return {"at": wire.stamp(step.at), "kind": step.kind}

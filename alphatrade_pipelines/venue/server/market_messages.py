@@ -6,7 +6,7 @@ cause in this exchange, whose tape is final: they are here for whoever injects t
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,9 +18,9 @@ from alphatrade_pipelines.venue.exchange.levers import Notice
 from alphatrade_pipelines.venue.exchange.quotes import Print
 from alphatrade_pipelines.venue.exchange.tape import BarTape, TapeBar
 from alphatrade_pipelines.venue.server import wire
-from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.server.prints import Seen
+from alphatrade_pipelines.venue.server.wire import NEW_YORK, TAPE, VENUE, Json
 
-VENUE, TAPE = "V", "C"  # all prints come from IEX, and all assets are listed at Nasdaq
 BarKind = Literal["b", "u", "d"]
 
 
@@ -81,13 +81,13 @@ class MarketMessages:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._days = RunningDays(exchange.tape)
-        self._trade_ids: dict[str, tuple[datetime, int]] = {}
 
-    def of_step(self, step: Step, listened: Set[str]) -> list[Json]:
+    def of_step(self, step: Step, printed: Sequence[Seen], listened: Set[str]) -> list[Json]:
         """In the order of a real feed: quotes and trades, auctions, bars, days. ``listened``: channels somebody has subscribed to."""
         found: list[Json] = []
         if listened & {"trades", "quotes"}:
-            found += self._prints()
+            for one in printed:
+                found += [quote_message(one.print), trade_message(one.print, one.number)]
         if "imbalances" in listened and step.kind in ("session_open", "session_close"):
             prices = self._exchange.prices()
             found += [imbalance_message(symbol, float(price), step.at) for symbol, price in prices.items()]
@@ -99,22 +99,6 @@ class MarketMessages:
         """Halts, resumptions and price bands since the last call."""
         told = (notice_message(notice) for notice in self._exchange.drain_notices())
         return [message for message in told if message is not None]
-
-    def _prints(self) -> list[Json]:
-        found = []
-        for one in self._exchange.market.prints():
-            found += [quote_message(one), trade_message(one, self._next_id(one))]
-        return found
-
-    def _next_id(self, one: Print) -> int:
-        """Microseconds since midnight, or one more than the last: of a symbol, unique on its day, and growing."""
-        day = midnight(one.at)
-        before = self._trade_ids.get(one.symbol)
-        trade_id = int((one.at - day).total_seconds() * 1e6)
-        if before is not None and before[0] == day:
-            trade_id = max(trade_id, before[1] + 1)
-        self._trade_ids[one.symbol] = (day, trade_id)
-        return trade_id
 
 
 class RunningDays:

@@ -60,16 +60,19 @@ class PrintLog:
         self._began = exchange.now
         self._seen: dict[str, list[Seen]] = {symbol: [] for symbol in exchange.tape.symbols}
 
-    def record(self) -> None:
-        """Remember what the last step printed; when a symbol has too many, the older half is forgotten."""
+    def record(self) -> list[Seen]:
+        """Remember what the last step printed, and return it; when a symbol has too many, the older half is forgotten."""
+        new = []
         for one in self._exchange.market.prints():
             log = self._seen[one.symbol]
             number = _number(one.at)
             if log and log[-1].at.date() == one.at.date():
                 number = max(number, log[-1].number + 1)
             log.append(Seen(one, number))
+            new.append(log[-1])
             if len(log) > REMEMBERED:
                 del log[: REMEMBERED // 2]
+        return new
 
     def between(self, symbol: str, start: datetime, end: datetime) -> list[Seen]:
         """Prints with ``start`` <= time <= ``end``, oldest first."""
