@@ -109,13 +109,12 @@ def early_close(exchange: Exchange, text: str) -> None:
 def split(exchange: Exchange, symbol: str, ratio: float) -> None:
     """Let ``symbol`` split before the next session: ``ratio`` new shares for each old one."""
     tape = exchange.tape
-    number = _next_session(exchange)
-    after = tape.sessions[number - 1].close if number else tape.sessions[0].open - pd.Timedelta(days=1)
+    morning = datetime.combine(tape.sessions[_next_session(exchange)].day, time(), _NEW_YORK)
     frame = tape.frame.copy()
     starts = frame.index.get_level_values(1)
-    rows = (frame.index.get_level_values(0) == symbol) & (starts >= pd.Timestamp(after))
+    rows = (frame.index.get_level_values(0) == symbol) & (starts >= pd.Timestamp(morning))
     if not rows.any():
-        raise ScenarioError(f"split: the tape has no bars of {symbol} after {after.isoformat()}")
+        raise ScenarioError(f"split: the tape has no bars of {symbol} after {morning.isoformat()}")
     for name in [name for name in _PRICES if name in frame.columns]:
         frame.loc[rows, name] /= ratio
     frame.loc[rows, "volume"] *= ratio
@@ -133,6 +132,8 @@ def _rewrite(exchange: Exchange, frame: pd.DataFrame, calendar: SessionCalendar)
 
 def _next_session(exchange: Exchange) -> int:
     number = exchange.tape.first_session_after(exchange.now)
+    if exchange.market_open and number < len(exchange.tape.sessions) and exchange.tape.sessions[number].open == exchange.now:
+        number += 1  # it has just opened
     if number >= len(exchange.tape.sessions):
         raise ScenarioError("no session is left to change")
     return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
@@ -12,9 +13,11 @@ from alpaca.data.requests import CorporateActionsRequest
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import GetCalendarRequest, GetOrdersRequest, LimitOrderRequest, MarketOrderRequest, ReplaceOrderRequest
 from fault_world import RawStream, SdkStreams, Venue, venue, wait_for
-from venue_world import daily_bars, exchange
+from venue_world import PLAIN, daily_bars, exchange, until
 
-from alphatrade_pipelines.venue import Exchange
+from alphatrade_pipelines.market import SessionCalendar
+from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
+from alphatrade_pipelines.venue.faults import tape_faults
 
 FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 FALL = (100.0, 101.0, 90.0, 92.0, 1e6)  # through a stop at 95
@@ -320,3 +323,31 @@ def test_f28_trading_is_blocked_for_an_hour_of_the_session() -> None:
         assert v.trading.get_account().trading_blocked is False
         assert v.buy("after").status.value == "pending_new"
         assert [refusal["count"] for refusal in v.ledger()["refusals"]] == [2]
+
+
+def half_hours() -> Exchange:
+    """Three days of 30-minute bars with extended hours; the first lies behind."""
+    rows = []
+    for day in ("2024-03-04", "2024-03-05", "2024-03-06"):
+        opens = SessionCalendar().sessions(day, day)["open"].iloc[0]
+        rows += [("AAA", opens + pd.Timedelta(minutes=30 * n), 100.0, 101.0, 99.0, 100.0, 1000.0) for n in range(-4, 17)]
+    frame = pd.DataFrame(rows, columns=["symbol", "timestamp", "open", "high", "low", "close", "volume"]).set_index(["symbol", "timestamp"])
+    tape = BarTape(frame, "30Min", extended_hours=True)
+    return Exchange(tape, ExchangeConfig(start=tape.sessions[0].close + timedelta(hours=6), profile=PLAIN))
+
+
+def test_days_to_come_change_on_intraday_tapes_with_extended_hours_too() -> None:
+    ex = half_hours()
+    tape_faults.early_close(ex, "13:00")
+    until(ex, "session_open")
+    tape_faults.split(ex, "AAA", 4.0)  # armed as the session opens: it is the next morning that splits
+    seen = [(step.kind, step.at.strftime("%d %H:%M"), ex.prices()["AAA"]) for step in iter(ex.advance, None) if step.kind != "path"]
+    regular = [entry for entry in seen if entry[0] in ("session_close", "pre_open", "session_open")]
+    assert regular == [
+        ("session_close", "05 18:00", 100),
+        ("pre_open", "06 08:30", 25),
+        ("session_open", "06 14:30", 25),
+        ("session_close", "06 21:00", 25),
+    ]
+    after_hours = [at for kind, at, _ in seen if kind == "after_hours" and at.startswith("05")]
+    assert (after_hours[0], after_hours[-1]) == ("05 18:00", "05 22:00")  # the bars between 13:00 and 17:00 now lie after the close
