@@ -78,6 +78,8 @@ WORLDS = [
 SYMBOLS = st.sampled_from(["AAA", "BBB"])
 SIDES = st.sampled_from(["buy", "sell"])
 OFFSETS = st.integers(-60, 60)  # tenths of a percent around the last price
+RARELY = st.sampled_from([False, False, False, False, True])
+MOSTLY = st.sampled_from([True, True, True, True, False])
 TIMES = ["day", "gtc", "ioc", "fok", "opg", "cls"]
 
 
@@ -271,20 +273,25 @@ class Client(RuleBasedStateMachine):
         exact = Fraction(held) * ratio * unit
         self.positions[action.symbol] = D(int(exact)) / unit
 
-    @rule(symbol=SYMBOLS, on=st.booleans())
+    @rule(times=st.integers(3, 12))
+    def live_on(self, times: int) -> None:
+        self.advance(times)
+
+    @rule(symbol=SYMBOLS, on=RARELY)
     def halt(self, symbol: str, on: bool) -> None:
         self.do("levers.halt" if on else "levers.resume", symbol)
 
-    @rule(closing_only=st.booleans(), easy=st.booleans(), factor=st.sampled_from([0.0, 0.3, 1.0, 3.0]), symbol=SYMBOLS)
+    @rule(closing_only=RARELY, easy=MOSTLY, factor=st.sampled_from([1.0, 3.0, 0.3, 0.0]), symbol=SYMBOLS)
     def circumstances(self, closing_only: bool, easy: bool, factor: float, symbol: str) -> None:
         self.do("levers.restrict", closing_only=closing_only)
         self.do("levers.asset", symbol, easy_to_borrow=easy)
         self.do("levers.scale_volume", symbol, factor)
 
     @precondition(lambda self: self.ex is not None and self.ex.book.live())
-    @rule(number=st.integers(0, 50), reject=st.booleans())
-    def strike(self, number: int, reject: bool) -> None:
-        self.do("levers.reject" if reject else "levers.cancel", self.live(number).id)
+    @rule(number=st.integers(0, 50), reject=st.booleans(), really=RARELY)
+    def strike(self, number: int, reject: bool, really: bool) -> None:
+        if really:
+            self.do("levers.reject" if reject else "levers.cancel", self.live(number).id)
 
     @rule(symbol=SYMBOLS, qty=st.integers(-50, 50), race=st.booleans())
     def outsiders(self, symbol: str, qty: int, race: bool) -> None:
