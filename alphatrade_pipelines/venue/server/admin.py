@@ -38,6 +38,7 @@ def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:
     router.add_post("/admin/fault", routes.fault)
     router.add_post("/admin/shutdown", routes.shutdown)
 
+
 _STOPS = ("session_open", "session_close", "end")
 
 
