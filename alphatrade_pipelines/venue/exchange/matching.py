@@ -149,8 +149,9 @@ class Matcher:
         quantity = self._quantity(order, quote, most)
         if quantity <= 0:
             return math.nan
+        at_a_touch = math.isfinite(most)  # once price has traded through it, nobody can have been served before it
         draw = self._draw(order, quote, fills.ADVERSE)
-        if fills.fill_denied(order.sign, limit, quote.close, self.profile.adverse_selection, draw):
+        if at_a_touch and fills.fill_denied(order.sign, limit, quote.close, self.profile.adverse_selection, draw):
             return math.nan
         price = min(max(limit, quote.low), quote.high)  # a jump between two bars may have left the limit outside
         return self._fill(order, quote, quantity, price, price, resting=True)

@@ -125,16 +125,13 @@ def test_a_rested_limit_gets_its_price_inside_the_session_and_the_open_after_a_g
 # --- adverse selection ------------------------------------------------------------------------------------------------------------------
 
 
-def test_good_fills_are_denied_and_bad_ones_never() -> None:
-    always = replace(PLAIN, adverse_selection=1.0)
-    good = world((100.0, 100.0, 98.0, 99.5, 1e6), profile=always)
-    good.submit(buy(qty=10, type="limit", limit_price=D("99.00")))
-    play(good)
-    assert trades(good) == []
-    bad = world((100.0, 100.0, 98.0, 98.5, 1e6), profile=always)
-    bad.submit(buy(qty=10, type="limit", limit_price=D("99.00")))
-    play(bad)
-    assert trades(bad) == [("buy", "10", "99.00")]
+def test_good_fills_at_a_touch_are_denied_and_others_never() -> None:
+    always = replace(PLAIN, adverse_selection=1.0, limit_through_ticks=1)
+    for low, close, filled in ((99.0, 99.5, False), (99.0, 99.0, True), (98.0, 99.5, True)):  # good, bad, traded through
+        ex = world((100.0, 100.0, low, close, 1e6), profile=always)
+        ex.submit(buy(qty=10, type="limit", limit_price=D("99.00")))
+        play(ex)
+        assert trades(ex) == ([("buy", "10", "99.00")] if filled else [])
 
 
 def test_a_takers_fill_does_not_depend_on_the_close() -> None:
@@ -183,15 +180,16 @@ def resting_markouts(bars: pd.DataFrame, profile: FillProfile, side: int) -> lis
 @pytest.mark.parametrize("side", [1, -1])
 def test_on_a_martingale_pessimistic_passive_fills_lose_and_optimistic_ones_break_even(side: int) -> None:
     bars = martingale(5, seed=5)
-    means = {}
+    count, mean, t_statistic = {}, {}, {}
     for profile in (OPTIMISTIC, BASE, PESSIMISTIC):
         moves = np.array([markout.per_share for markout in resting_markouts(bars, profile, side)])
-        assert len(moves) > 400
-        means[profile.name] = float(moves.mean()), float(moves.mean() / (moves.std(ddof=1) / np.sqrt(len(moves))))
-    assert abs(means["optimistic"][1]) < 3.0  # t statistic: nothing there
-    assert means["base"][0] < means["optimistic"][0]
-    assert means["pessimistic"][0] < means["base"][0]
-    assert means["pessimistic"][1] < -5.0
+        count[profile.name], mean[profile.name] = len(moves), float(moves.mean())
+        t_statistic[profile.name] = float(moves.mean() / (moves.std(ddof=1) / np.sqrt(len(moves))))
+    assert abs(t_statistic["optimistic"]) < 3.0  # nothing there
+    for name in ("base", "pessimistic"):
+        assert mean[name] < mean["optimistic"] - 0.005
+        assert t_statistic[name] < -2.5
+    assert count["optimistic"] > count["base"] > count["pessimistic"] > 400
 
 
 # --- the screen -------------------------------------------------------------------------------------------------------------------------
