@@ -183,8 +183,8 @@ def volume_at_price(volume: float, share: float, limit: float, start: float, end
 
 @kernel
 def fill_denied(side: int, limit: float, close: float, probability: float, draw: float) -> bool:
-    """Adverse selection: an order touched but not traded through misses ``probability`` of the fills after which the bar ends in its favour.
-    It never misses one after which price goes on against it. (The close is looked at to the order's cost only.)"""
+    """Adverse selection: an order touched but not traded through misses ``probability`` of the fills after which the bar ends in its
+    favour. It never misses one after which price goes on against it. (The close is looked at to the order's cost only.)"""
     return side * (close - limit) > 1e-9 and draw < probability
 
 

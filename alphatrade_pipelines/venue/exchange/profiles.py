@@ -39,8 +39,8 @@ class FillProfile:
     ``participation`` caps what one account may take of the volume of each stretch of a bar; ``early_volume_share`` is the part of a
     bar's volume that trades in the first fifth of its time. ``rejection_probability`` hits orders that open exposure.
     A resting limit fills once price trades through it by ``limit_through_ticks`` ticks, or at a touch by the volume beyond the shares ahead
-    of it: on average ``queue_minutes`` of usual volume when it joins its level. ``adverse_selection`` of the fills at a touch after which the
-    bar ends in its favour are denied.
+    of it: on average ``queue_minutes`` of usual volume when it joins its level. ``adverse_selection`` of the fills at a touch after
+    which the bar ends in its favour are denied.
     ``path`` orders the extremes inside a bar: ``adverse_first`` for the open position, ``nearest_first`` to the open, ``favourable_first``.
     """
 
