@@ -14,7 +14,9 @@ from alpaca.trading.requests import MarketOrderRequest
 
 symbol = sys.argv[1] if len(sys.argv) > 1 else "AAPL"
 wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-filled, heard, bars = threading.Event(), threading.Event(), []
+done, heard = threading.Event(), threading.Event()
+bars: list[Bar] = []
+outcome: list[str] = []
 
 
 async def on_bar(bar: Bar) -> None:
@@ -27,8 +29,9 @@ async def on_bar(bar: Bar) -> None:
 async def on_update(update: TradeUpdate) -> None:
     order = update.order
     print(f"order {order.status.value}: {order.filled_qty} of {order.qty} {order.symbol}", flush=True)
-    if update.event == "fill":
-        filled.set()
+    if update.event in ("fill", "rejected", "canceled", "expired"):
+        outcome.append(str(order.status.value))
+        done.set()
 
 
 updates, market = connect.trading_stream(), connect.data_stream()
@@ -42,7 +45,10 @@ while not bars:
     time.sleep(0.2)
 order = connect.trading().submit_order(MarketOrderRequest(symbol=symbol, qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY))
 print(f"sent {order.id}", flush=True)
-ended = filled.wait(120) and heard.wait(120)
+ended = done.wait(120) and heard.wait(120)
 updates.stop()
 market.stop()
-sys.exit(0 if ended else "nothing came for two minutes")
+if not ended:
+    sys.exit("nothing came for two minutes")
+if outcome != ["filled"]:
+    sys.exit(f"the order was {outcome[0]}")

@@ -113,6 +113,15 @@ def test_page_history(venue: Served) -> None:
     assert re.search(r"^[5-9] orders: .*canceled.*filled.*replaced", told, re.MULTILINE), told
 
 
+def test_the_code_in_the_documentation(venue: Served) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "venue.md").read_text(), re.DOTALL)
+    code = code.replace("127.0.0.1:8900", venue.url.removeprefix("http://"))
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    equity, day, _ = told.split()
+    assert Decimal(equity) > 0
+    assert day.startswith("2024-")
+
+
 def held(venue: Served) -> dict[str, Decimal]:
     """Positions by the exchange's own ledger."""
     return {position["symbol"]: Decimal(position["qty"]) for position in venue.ledger()["positions"]}
