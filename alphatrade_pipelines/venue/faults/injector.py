@@ -18,13 +18,13 @@ from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError, not_found
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.past import Past
 from alphatrade_pipelines.venue.faults import exchange_faults
 from alphatrade_pipelines.venue.faults.armed import Armed
 from alphatrade_pipelines.venue.faults.catalogue import KINDS
 from alphatrade_pipelines.venue.faults.scenario import FIRST_SYMBOL, Fault, Scenario, ScenarioError, faults_of, moment
-from alphatrade_pipelines.venue.faults.stale import StaleViews, view_of
 from alphatrade_pipelines.venue.faults.stream_faults import Distortion, Json, Outgoing, Stream
-from alphatrade_pipelines.venue.faults.wire_faults import Wire, json_of
+from alphatrade_pipelines.venue.faults.wire_faults import Wire, json_of, view_of
 
 log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,7 +50,7 @@ class Injector:
         self._first = exchange.tape.first_session_after(exchange.now)
         self._numbers = count(1)
         self._wire = Wire()
-        self._stale = StaleViews(exchange)
+        self._past = Past(exchange)
         bar = "d" if exchange.tape.timeframe.is_daily else "b"
         self._distortions = {name: Distortion(bar, self._struck_message) for name in ("trade_updates", "data")}
         self._undo: dict[str, Callable[[], None]] = {}
@@ -83,14 +83,9 @@ class Injector:
             exchange_faults.check(exchange, fault)
         new = [Armed(f"fault-{next(self._numbers)}", fault, seed, at) for fault, at in zip(faults, moments, strict=True)]
         self.faults |= {armed.id: armed for armed in new}
-        self._stale.watch(self._lag())
         self._act(new)
+        self.remember()
         return [armed.id for armed in new]
-
-    def _lag(self) -> float:
-        """The longest lag of views anybody wants."""
-        faults = [armed.fault for armed in self._live("request") if armed.fault.kind.name == "stale_views"]
-        return max((fault.number("lag_seconds") for fault in faults), default=0.0)
 
     def _moment(self, fault: Fault) -> datetime | None:
         tape = self._exchange.tape
@@ -104,7 +99,6 @@ class Injector:
         for name in ids:
             self.faults.pop(name)
             self._end(name)
-        self._stale.watch(self._lag())
         self._zombies.clear()
         if fault_id is None:
             self.names = ()
@@ -173,11 +167,11 @@ class Injector:
         return None
 
     async def view(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer of ``handler``, or what it would have been a while ago where views lag."""
-        name = view_of(request) if self._stale.lag else None
+        """The answer of ``handler``, or what it would have been a while ago where views lag, by the switch or by a fault."""
+        name = view_of(request)
         if name is None:
             return await handler(request)
-        lag = 0.0
+        lag = 0.0 if name == "orders" else self._exchange.fidelity.rest_lag_seconds
         for armed in self._live("request"):
             fault = armed.fault
             if (
@@ -188,7 +182,16 @@ class Injector:
                 continue
             if self._strike(armed, endpoint=f"{request.method} {request.path}"):
                 lag = max(lag, fault.number("lag_seconds"))
-        return await self._stale.answer(request, handler, lag) if lag else await handler(request)
+        if not lag:
+            return await handler(request)
+        with self._past.as_it_was(lag):
+            return await handler(request)
+
+    def remember(self) -> None:
+        """Keep the present for views that lag; to be called before and after all that may change them. Costs nothing without a lag."""
+        faults = [armed.fault for armed in self._live("request") if armed.fault.kind.name == "stale_views"]
+        lags = [fault.number("lag_seconds") for fault in faults]
+        self._past.remember(max([self._exchange.fidelity.rest_lag_seconds, *lags]))
 
     async def after(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """The exchange has acted on a request (not refused it): the answer that goes out."""
@@ -282,7 +285,6 @@ class Injector:
                 acted = True
             if armed.fault.kind.where in ("exchange", "connection") and armed.look(now, wall):
                 acted |= self._act_one(armed, occasion, method, path)
-        self._stale.remember()
         return acted
 
     def _act_one(self, armed: Armed, occasion: str, method: str, path: str) -> bool:

@@ -19,8 +19,10 @@ def middleware(injector: Injector, publish: Callable[[], Awaitable[None]], strea
     @web.middleware
     async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.path
-        if path.startswith(("/admin", "/page/")) or path == "/" or not injector.faults:
+        if path.startswith(("/admin", "/page/")) or path == "/":
             return await handler(request)
+        if not injector.faults:
+            return await injector.view(request, handler)
         if path in streams:
             status = injector.handshake("trade_updates" if path == "/stream" else "data")
             return await handler(request) if status is None else web.Response(status=status, text="too many requests")

@@ -23,7 +23,18 @@ _MESSAGES = {
     503: (50310000, "service unavailable"),
     504: (50410000, "backend request timeout"),
 }
+_VIEWS = {"account": "/v2/account", "positions": "/v2/positions", "orders": "/v2/orders"}
 _NEVER_HEARD_OF = "pending_review_by_compliance"
+
+
+def view_of(request: web.Request) -> str | None:
+    """Which view that may lag behind a request asks for: ``account``, ``positions`` or ``orders``; None when it is another one."""
+    if request.method != "GET":
+        return None
+    for name, path in _VIEWS.items():
+        if request.path == path or (name != "account" and request.path.startswith((f"{path}/", f"{path}:"))):
+            return name
+    return None
 
 
 def cut(request: web.Request) -> web.Response:

@@ -22,7 +22,6 @@ from alphatrade_pipelines.venue.faults.scenario import Scenario
 from alphatrade_pipelines.venue.server import page, wire
 from alphatrade_pipelines.venue.server.feeds import MarketData
 from alphatrade_pipelines.venue.server.gate import Gate
-from alphatrade_pipelines.venue.server.lag import LaggedViews
 from alphatrade_pipelines.venue.server.market_messages import MarketMessages
 from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
 from alphatrade_pipelines.venue.server.portfolio import EquityCurve
@@ -115,7 +114,6 @@ class VenueServer:
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
-        self.views = LaggedViews(exchange)
         self.equity = EquityCurve(exchange)
         self.prints = PrintLog(exchange)
         self._stepping = asyncio.Lock()
@@ -183,7 +181,7 @@ class VenueServer:
         self._last_request = time.monotonic()
         if self.pacer is not None:
             self.pacer.flow()
-        self.views.remember()
+        self.injector.remember()
 
     async def _watch_idle(self, seconds: float) -> None:
         while True:
@@ -228,7 +226,7 @@ class VenueServer:
         if self.trade_updates.connections or self.injector.faults:  # else nobody can hear them, and no fault counts them
             self.trade_updates.publish([wire.trade_update(update) for update in updates])
         self.market_data.publish(self._messages.of_notices())
-        self.views.remember()
+        self.injector.remember()
 
     def cut(self, stream: str, *, abort: bool) -> None:
         """End every connection of ``trade_updates``, ``data`` or ``both``: with a close frame (1001), or by aborting the TCP connection."""

@@ -36,7 +36,7 @@ class AccountRoutes:
     async def account(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/account."""
         legacy = self._exchange.fidelity.pattern_day_trader
-        return wire.respond(wire.account(self._server.views.account(), self._server.created_at, self._exchange.now, legacy))
+        return wire.respond(wire.account(self._exchange.account(), self._server.created_at, self._exchange.now, legacy))
 
     async def configurations(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/account/configurations."""

@@ -39,12 +39,12 @@ class PositionRoutes:
 
     async def list(self, _request: web.Request) -> web.StreamResponse:
         """GET /v2/positions."""
-        return wire.respond([wire.position(position) for position in self._server.views.positions()])
+        return wire.respond([wire.position(position) for position in self._exchange.positions()])
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/positions/{symbol or id}."""
         symbol = self._symbol(request)
-        for position in self._server.views.positions():
+        for position in self._exchange.positions():
             if position.symbol == symbol:
                 return wire.respond(wire.position(position))
         raise not_found("position does not exist")
