@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 
@@ -52,3 +53,11 @@ def test_every_file_it_names_exists() -> None:
     assert missing == []
     examples = {file.name for file in (ROOT / "examples").glob("*.py")} - {"connect.py"}
     assert {name.rpartition("/")[2] for name in named if name.endswith(".py")} == examples
+
+
+@pytest.mark.parametrize("room", ["exchange", "server", "faults"])
+def test_the_map_of_a_room_names_its_modules_and_no_other(room: str) -> None:
+    folder = ROOT / "alphatrade_pipelines" / "venue" / room
+    tree = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    named = re.findall(r"^    (\w+) {2,}\S", tree, re.MULTILINE) + re.findall(r"^Start with ``(\w+)``", tree, re.MULTILINE)
+    assert sorted(named) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")

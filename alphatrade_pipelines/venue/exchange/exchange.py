@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
-from alphatrade_pipelines.venue.exchange import day, order_entry, views
+from alphatrade_pipelines.venue.exchange import order_entry, session_events, views
 from alphatrade_pipelines.venue.exchange.account import Account
 from alphatrade_pipelines.venue.exchange.book import Book
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
@@ -22,8 +22,8 @@ from alphatrade_pipelines.venue.exchange.matching import Matcher
 from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile, profile_named
 from alphatrade_pipelines.venue.exchange.quotes import Prices, Quote, money
+from alphatrade_pipelines.venue.exchange.restrictions import AssetFlags, DayTrades, Restrictions
 from alphatrade_pipelines.venue.exchange.schedule import Schedule
-from alphatrade_pipelines.venue.exchange.standing import AssetFlags, DayTrades, Restrictions
 from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, TapeBar, to_datetime, to_ns
 from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
 
@@ -108,14 +108,14 @@ class Exchange:
         self._pass_time(point.at)
         actions: tuple[CorporateAction, ...] = ()
         if point.kind == "pre_open":
-            actions = day.corporate_actions(self, point.session)
+            actions = session_events.corporate_actions(self, point.session)
         elif point.kind == "session_open":
-            day.open_session(self)
+            session_events.open_session(self)
         bars = self._walk(point)
         if point.kind == "session_open":
-            day.after_opening(self)
+            session_events.after_opening(self)
         elif point.kind == "session_close":
-            day.close_session(self, point)
+            session_events.close_session(self, point)
         return Step(point.at, point.kind, bars, actions)
 
     def reread_tape(self) -> None:

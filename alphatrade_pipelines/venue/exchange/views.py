@@ -11,7 +11,7 @@ from alphatrade_pipelines.venue.exchange import margin
 from alphatrade_pipelines.venue.exchange.account import CENT, ZERO, Account
 from alphatrade_pipelines.venue.exchange.book import Book
 from alphatrade_pipelines.venue.exchange.quotes import Quote, money
-from alphatrade_pipelines.venue.exchange.standing import Restrictions
+from alphatrade_pipelines.venue.exchange.restrictions import Restrictions
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from aiohttp import web
 from alphatrade_pipelines.venue.exchange.ids import stable_uuid
 from alphatrade_pipelines.venue.exchange.levers import OutsideTrade
 from alphatrade_pipelines.venue.exchange.orders import Fill, TradeUpdate, VenueOrder
-from alphatrade_pipelines.venue.exchange.standing import AssetFlags
+from alphatrade_pipelines.venue.exchange.restrictions import AssetFlags
 from alphatrade_pipelines.venue.exchange.tape import CorporateAction, TapeBar
 from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
 

@@ -1,4 +1,4 @@
-"""What the day brings to the orders: corporate actions before the open, the routing of what was queued, the end of the session."""
+"""What a session brings to the orders: corporate actions before the open, the routing of what was queued, the end of the day."""
 
 from __future__ import annotations
 
