@@ -190,8 +190,7 @@ def check_replacement(venue: Exchange, old: BookOrder, changes: Changes) -> Book
         VenueError: 422 not replaceable so; 403 no funds or shares for more.
     """
     rules.check_replace(old, changes, venue.fidelity)
-    if changes.client_order_id != old.client_order_id:
-        check_client_id(venue, changes.client_order_id)
+    check_client_id(venue, changes.client_order_id)  # its own id is taken too, by itself
     price = money(venue.market.quotes[old.symbol].price)
     limit = changes.limit_price if changes.limit_price is not None else old.limit_price
     stop = changes.stop_price if changes.stop_price is not None else old.stop_price

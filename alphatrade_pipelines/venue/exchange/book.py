@@ -122,11 +122,15 @@ class Book:
 
     # --- executions ---------------------------------------------------------------------------------------------------------------
 
-    def execute(self, order: BookOrder, quantity: Decimal, price: Decimal, reference: Decimal, low: Decimal, high: Decimal) -> Fill | None:
-        """Book an execution of at most ``quantity`` shares at ``price`` and what it does to the group; None if nothing is left to trade."""
+    def execute(
+        self, order: BookOrder, quantity: Decimal, price: Decimal, seen: tuple[Decimal, Decimal, Decimal], room: Decimal
+    ) -> Fill | None:
+        """Book an execution of ``quantity`` shares at ``price`` and what it does to the group; None if nothing is left to trade. ``seen``:
+        the market price before cost, the low and the high of the bar. Of a notional order,
+        whose size only this price decides, at most ``room`` shares."""
         if order.notional is not None:
             whole, size = quantity == order.remaining, self._size(order, price)
-            quantity = size if whole else min(quantity, size)
+            quantity = min(quantity, size) if not whole else size if size <= room else room.to_integral_value(ROUND_DOWN)
         if quantity <= 0:
             return None
         before = self.account.quantity(order.symbol)
@@ -134,7 +138,7 @@ class Book:
         order.filled_qty += quantity
         order.filled_value += quantity * price
         order.updated_at = self.now
-        fill = self._record(order, quantity, price, fee, (reference, low, high))
+        fill = self._record(order, quantity, price, fee, seen)
         if self.on_fill is not None:
             self.on_fill(order, fill, before)
         self.emit("fill" if order.status == "filled" else "partial_fill", order, fill)
@@ -242,7 +246,7 @@ class Book:
         if profit.status == "filled":
             self.close(stop, "canceled", silent=not self.fidelity.stream_sibling_cancel)
             return
-        stop.qty = stop.filled_qty + profit.remaining
+        stop.qty = min(stop.qty, stop.filled_qty + profit.remaining)
         stop.updated_at = self.now
         self.claims.refresh(stop)
         self.emit("restated", stop)
@@ -260,6 +264,5 @@ class Book:
         leg.active = True
         leg.updated_at = self.now
         self.claims.refresh(leg)
-        has_sibling = len(leg.root.legs) > 1
-        if leg.role == "take_profit" or not has_sibling:  # the stop of a pair stays "held" until it is elected
+        if leg.status == "held" and leg.standing == "new":
             self.move(leg, "new")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from alphatrade_pipelines.venue.exchange import admission
 from alphatrade_pipelines.venue.exchange.errors import VenueError, invalid
-from alphatrade_pipelines.venue.exchange.order_entry import Changes, Entry, make_order, swap
+from alphatrade_pipelines.venue.exchange.order_entry import Changes, Entry, make_order, swap, trailing_stop_price
 from alphatrade_pipelines.venue.exchange.orders import BookOrder, VenueOrder, VenueOrderRequest
 
 if TYPE_CHECKING:
@@ -20,13 +20,11 @@ _IMMEDIATE = ("ioc", "fok")
 
 @dataclass(frozen=True, slots=True)
 class PendingReplacement:
-    """A replacement that was answered 200 and has not happened yet. ``was``: status of the old order, standing and activity of the new."""
+    """A replacement that was answered 200 and has not happened yet. ``left``: what the old order still had to trade then."""
 
     old: BookOrder
     new: BookOrder
-    filled_before: Decimal
-    was: tuple[str, str, bool]
-    parent: BookOrder | None
+    left: Decimal
 
 
 class OrderDesk:
@@ -157,7 +155,7 @@ class OrderDesk:
         self.book.add(new)
 
     def _replace_later(self, old: BookOrder, new: BookOrder, lag: float) -> VenueOrder:
-        pending = PendingReplacement(old, new, old.filled_qty, (old.status, new.status, new.active), old.parent)
+        pending = PendingReplacement(old, new, old.remaining)
         new.status, new.active, new.parent = "pending_new", False, None
         old.successor, new.predecessor = new, old
         self._take_place(new)
@@ -173,20 +171,22 @@ class OrderDesk:
         if not new.is_live:
             self._keep(pending)
             return
-        new.qty -= old.filled_qty - pending.filled_before
+        new.qty += old.remaining - pending.left  # filled meanwhile, or reduced with the group
         if not old.is_live or new.qty <= 0:
             self.book.close(new, "rejected")
             self._keep(pending)
             return
         old.replaced_by = new.id
-        new.parent, new.active, new.hwm, new.triggered, new.routed = pending.parent, pending.was[2], old.hwm, old.triggered, old.routed
+        new.parent, new.active, new.hwm, new.triggered, new.routed = old.parent, old.active, old.hwm, old.triggered, old.routed
+        if new.type == "trailing_stop" and new.hwm is not None:
+            new.stop_price = trailing_stop_price(new, new.hwm)
         swap(old, new)
         self.book.close(old, "replaced")
-        self.book.move(new, "new" if old.triggered else pending.was[1], "new")
+        self.book.move(new, new.standing, "new")
         self._meet_now(new)
 
     def _keep(self, pending: PendingReplacement) -> None:
         """The old order goes on as it was, if it still lives."""
         old = pending.old
         if old.is_live:
-            self.book.move(old, "partially_filled" if old.filled_qty else pending.was[0], "order_replace_rejected")
+            self.book.move(old, "partially_filled" if old.filled_qty else old.standing, "order_replace_rejected")

@@ -70,10 +70,15 @@ class Matcher:
 
     def attempt(self, order: BookOrder, quote: Quote, start: float, end: float, jump: bool) -> None:
         """Let one active order meet one stretch of the path; a completed entry sends its legs into the rest of the stretch."""
-        if self._travels(order, quote):
-            return
+        if self._shows_latency(quote):
+            since_arrival = (self.book.now - order.created_at).total_seconds() - self.profile.latency_seconds
+            if since_arrival < 0.0:
+                return  # still on its way
+            if since_arrival < quote.step_seconds:
+                start, jump = end, True  # it came while price was on the move: nothing of that is its to trade
         if not order.routed:
             order.routed = True
+            self._screens.pop(order.symbol, None)
             if order.opening and order.role == "entry" and self._draw(order, quote, fills.REJECTION) < self.profile.rejection_probability:
                 self.book.reject(order)
                 return
@@ -85,13 +90,8 @@ class Matcher:
                 if leg.active:
                     self.attempt(leg, quote, reference, end, jump)
 
-    def _travels(self, order: BookOrder, quote: Quote) -> bool:
-        """True while an order is on its way to the market, where the path is fine enough to tell."""
-        if not self._shows_latency(quote):
-            return False
-        return (self.book.now - order.created_at).total_seconds() < self.profile.latency_seconds
-
     def _shows_latency(self, quote: Quote) -> bool:
+        """Is the path fine enough to tell when an order arrives."""
         return 0.0 < quote.step_seconds <= self.profile.latency_seconds
 
     def _trade(self, order: BookOrder, quote: Quote, start: float, end: float, jump: bool) -> float:
@@ -184,9 +184,13 @@ class Matcher:
         profile = self.profile
         return fills.half_spread(price, profile.half_spread_bps, profile.spread_multiplier * quote.widening, profile.minimum_half_spread)
 
+    def _room(self, quote: Quote) -> float:
+        """Shares of this stretch that the account may still take."""
+        return fills.shares_available(quote.flow, quote.begin, quote.end, self.profile.participation, quote.taken)
+
     def _quantity(self, order: BookOrder, quote: Quote, most: float = math.inf) -> Decimal:
         """What may trade now: all that is left if there is room for it, fractions included, else whole shares; FOK: all or nothing."""
-        room = min(most, fills.shares_available(quote.flow, quote.begin, quote.end, self.profile.participation, quote.taken))
+        room = min(most, self._room(quote))
         whole = Decimal(math.floor(room))
         if order.remaining <= room:
             whole = order.remaining
@@ -211,7 +215,8 @@ class Matcher:
         return self._fill(order, quote, quantity, price, reference, resting=False)
 
     def _fill(self, order: BookOrder, quote: Quote, quantity: Decimal, price: float, reference: float, *, resting: bool) -> float:
-        fill = self.book.execute(order, quantity, money(price), money(reference), money(quote.low), money(quote.high))
+        seen = money(reference), money(quote.low), money(quote.high)
+        fill = self.book.execute(order, quantity, money(price), seen, Decimal(self._room(quote)))
         if fill is None:
             return math.nan
         quote.taken += float(fill.qty)

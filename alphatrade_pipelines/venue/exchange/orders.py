@@ -192,6 +192,12 @@ class BookOrder:
         return [root, *root.legs]
 
     @property
+    def standing(self) -> str:
+        """``held`` while a leg waits for its entry, and the stop of a pair until it is elected; else ``new``."""
+        paired = self.role == "stop_loss" and any(member.role == "take_profit" for member in self.members)
+        return "new" if self.active and (self.triggered or not paired) else "held"
+
+    @property
     def is_exit_leg(self) -> bool:
         """True for the members of a group that close the position: legs, and both orders of an OCO."""
         return self.role != "entry"

@@ -277,6 +277,15 @@ class TestFractions:
         assert ex.order(answer.id).filled_qty == D(2)  # at 10 dollars 150 would be fifteen shares
         assert ex.positions() == []
 
+    def test_a_price_that_halves_does_not_double_its_part_of_the_volume(self) -> None:
+        ex = exchange(daily_bars({"AAA": [FLAT, (50.0, 50.0, 50.0, 50.0, 1e6)]}), replace(PLAIN, participation=0.0001))
+        answer = ex.submit(VenueOrderRequest("AAA", "buy", notional=D("3900.00")))
+        assert answer.qty == 39  # at the last price of 100; at 50 it takes 78
+        until(ex, "session_open")
+        assert trades(ex) == [("buy", "40", "50.00")]  # of the 40 there are
+        play(ex)
+        assert ex.order(answer.id).filled_qty == 78
+
     def test_a_new_notional_order_waits_for_closing_ones(self) -> None:
         ex = holding(FLAT)
         ex.submit(sell(type="limit", limit_price=D(120)))

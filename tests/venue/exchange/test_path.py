@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, intraday_bars, random_bars, sell, until
 
-from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig, VenueError
+from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig, VenueError, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange import fills
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.path import anchor_positions, bar_path, volume_shares, whole_sizes
@@ -124,6 +124,28 @@ def test_an_order_meets_the_price_after_its_latency_where_the_path_shows_it() ->
     while not ex.fills():
         ex.advance()
     assert (ex.fills()[0].at - sent).total_seconds() == 30.0
+
+
+@pytest.mark.parametrize(
+    ("order", "price"),
+    [
+        (sell(qty=10, type="stop", stop_price=D("99.20")), "98.00"),  # not at the 99.20 that had gone by
+        (buy(qty=10, type="limit", limit_price=D("99.00")), "98.00"),
+        (sell(qty=10), "98.00"),
+    ],
+)
+def test_an_order_that_arrives_while_price_moves_has_no_part_in_the_move(order: VenueOrderRequest, price: str) -> None:
+    """Sent at 100.00 and 30 seconds on its way; between the points 20 and 40 seconds later price falls from 100 to 98."""
+    calm, falls = (100.0, 100.0, 100.0, 100.0, 1e6), (100.0, 100.0, 98.0, 98.0, 1e6)
+    tape = BarTape(intraday_bars("AAA", [calm, falls, (98.0, 98.0, 98.0, 98.0, 1e6)], minutes=1), "1Min")
+    ex = Exchange(tape, ExchangeConfig(profile=replace(PLAIN, latency_seconds=30.0)))
+    until(ex, "session_open")
+    for _ in range(4):
+        ex.advance()
+    ex.submit(order)
+    while not ex.fills():
+        ex.advance()
+    assert (str(ex.fills()[0].price), ex.now.second) == (price, 40)
 
 
 def test_on_a_coarser_path_the_order_trades_at_once_and_pays_the_expected_move() -> None:

@@ -78,6 +78,13 @@ class TestRules:
         with pytest.raises(VenueError, match="cannot replace order in replaced status"):
             ex.replace(first, limit_price=D(52))
 
+    def test_its_own_client_id_is_taken_too(self) -> None:
+        ex = world(QUIET)
+        order = self.resting(ex, client_order_id="a")
+        with pytest.raises(VenueError, match="client_order_id must be unique"):
+            ex.replace(order, limit_price=D(51), client_order_id="a")
+        assert (ex.order(order).status, ex.order(order).limit_price) == ("new", D(50))
+
     def test_notional_and_fractional_sizes_stay(self) -> None:
         ex = world(QUIET)
         order = self.resting(ex, qty="1.5", time_in_force="day")
@@ -219,6 +226,43 @@ class TestReplaceLag:
         assert ex.order(new.id).status == "held"
         play(ex)
         assert trades(ex)[-1] == ("sell", "10", "97.00")
+
+    def test_a_leg_whose_entry_fills_meanwhile_protects_from_then_on(self) -> None:
+        rows = (100.0, 101.0, 96.0, 100.0, 1e6), (100.0, 100.0, 90.0, 91.0, 1e6)
+        ex = world(*rows, fidelity=Fidelity(replace_lag_seconds=6 * 3600.0))
+        answer = ex.submit(bracket(type="limit", limit_price=D(98)))
+        until(ex, "session_open")
+        profit, stop = ex.order(answer.id).legs
+        moved = [ex.replace(profit.id, limit_price=D(111)).id, ex.replace(stop.id, stop_price=D(94)).id]
+        until(ex, "session_close")
+        assert ex.order(answer.id).status == "filled"
+        assert [(leg.id, leg.status) for leg in ex.order(answer.id).legs] == [(moved[0], "new"), (moved[1], "held")]
+        assert ex.positions()[0].available == 0
+        play(ex)
+        assert trades(ex) == [("buy", "10", "98.00"), ("sell", "10", "94.00")]
+
+    def test_a_stop_reduced_meanwhile_stays_reduced(self) -> None:
+        """The profit leg sells 2 of 10 while the stop's replacement is under way: 8 are left to protect, not 10."""
+        rows = FLAT, (100.0, 110.5, 100.0, 109.0, 1e5), (109.0, 109.0, 90.0, 91.0, 1e6)
+        few = replace(PLAIN, participation=0.00004)
+        ex = exchange(daily_bars({"AAA": [FLAT, *rows]}), few, fidelity=Fidelity(replace_lag_seconds=8 * 3600.0))
+        answer = ex.submit(bracket())
+        until(ex, "session_open")
+        until(ex, "session_open")
+        moved = ex.replace(ex.order(answer.id).legs[1].id, stop_price=D(96))
+        play(ex)
+        assert trades(ex)[-3:] == [("sell", "1", "110.00"), ("sell", "1", "110.00"), ("sell", "8", "96.00")]
+        assert ex.order(moved.id).status == "filled"
+        assert not ex.positions()
+
+    def test_a_trailing_stop_keeps_what_it_has_followed_meanwhile(self) -> None:
+        ex = world((100.0, 120.0, 100.0, 118.0, 1e6), fidelity=Fidelity(replace_lag_seconds=6 * 3600.0))
+        ex.submit(buy())
+        until(ex, "session_open")
+        old = ex.submit(sell(type="trailing_stop", trail_price=D(30), time_in_force="gtc"))
+        new = ex.replace(old.id, trail=D(20))
+        until(ex, "session_close")
+        assert (ex.order(new.id).hwm, ex.order(new.id).stop_price) == (D(120), D(100))
 
     def test_it_is_rejected_when_the_group_ends(self) -> None:
         ex = world(QUIET, QUIET, fidelity=Fidelity(replace_lag_seconds=60.0))
