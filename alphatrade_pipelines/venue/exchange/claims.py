@@ -117,17 +117,19 @@ class Claims:
 
 def group_claim(root: BookOrder) -> tuple[Side, Decimal, Decimal]:
     """(side, shares held, buying power reserved) of a group: the largest of its active closing members, the sum of its opening ones. A
-    replacement that waits counts for what it asks beyond the order it replaces."""
+    replacement that waits counts for what it asks beyond the order it replaces, for nothing once that has ended (it will be rejected)."""
     side, held, reserved = (root.symbol, root.sign), ZERO, ZERO
     old = root.predecessor
+    if old is not None and not old.is_live:
+        return _NOTHING
     for order in root.members:
         if not order.is_live:
             continue
         if order.opening:
             reserved += order.reserve_price * order.remaining
-        elif order.active or old is not None:
+        elif order.active or (old is not None and order.order_class == "simple"):  # a leg cannot ask for more shares
             side, held = (order.symbol, order.sign), max(held, order.remaining)
-    if old is not None and old.is_live:
+    if old is not None:
         reserved = max(ZERO, reserved - old.reserve_price * old.remaining)
         held = max(ZERO, held - old.remaining)
     return side, held, reserved

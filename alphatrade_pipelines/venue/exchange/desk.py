@@ -171,11 +171,12 @@ class OrderDesk:
         if not new.is_live:
             self._keep(pending)
             return
-        new.qty += old.remaining - pending.left  # filled meanwhile, or reduced with the group
-        if not old.is_live or new.qty <= 0:
+        qty = new.qty + old.remaining - pending.left  # filled meanwhile, or reduced with the group
+        if not old.is_live or qty <= 0:
             self.book.close(new, "rejected")
             self._keep(pending)
             return
+        new.qty = qty
         old.replaced_by = new.id
         new.parent, new.active, new.hwm, new.triggered, new.routed = old.parent, old.active, old.hwm, old.triggered, old.routed
         if new.type == "trailing_stop" and new.hwm is not None:

@@ -19,9 +19,9 @@ def held(live: list[BookOrder], symbol: str, sign: int) -> Decimal:
         shares = ZERO
         if order.active:
             shares = order.remaining
-        elif order.predecessor is not None:
+        elif order.predecessor is not None and order.order_class == "simple":
             old = order.predecessor
-            shares = max(ZERO, order.remaining - (old.remaining if old.is_live else ZERO))
+            shares = max(ZERO, order.remaining - old.remaining) if old.is_live else ZERO
         groups[order.root.id] = max(groups.get(order.root.id, ZERO), shares)
     return sum(groups.values(), ZERO)
 
@@ -33,9 +33,8 @@ def reserved(live: list[BookOrder]) -> Decimal:
         if not order.opening:
             continue
         value = order.reserve_price * order.remaining
-        if order.predecessor is not None and order.predecessor.is_live:
-            old = order.predecessor
-            value = max(ZERO, value - old.reserve_price * old.remaining)
+        if (old := order.predecessor) is not None:
+            value = max(ZERO, value - old.reserve_price * old.remaining) if old.is_live else ZERO
         total += value
     return total
 

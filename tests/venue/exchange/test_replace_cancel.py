@@ -275,6 +275,25 @@ class TestReplaceLag:
         assert [ex.order(order).status for order in (stop.id, new.id)] == ["canceled", "rejected"]
         assert ex.book.live() == []
 
+    def test_a_replacement_that_will_be_rejected_holds_nothing(self) -> None:
+        """The stop is elected and partly filled while its profit leg is being replaced: the rest can be sold as far as the stop allows."""
+        rows = (100.0, 101.0, 94.0, 95.0, 1e5), FLAT
+        few = replace(PLAIN, participation=0.00015)
+        ex = exchange(daily_bars({"AAA": [FLAT, FLAT, *rows]}), few, fidelity=Fidelity(replace_lag_seconds=6 * 3600.0))
+        answer = ex.submit(bracket())
+        until(ex, "session_close")
+        until(ex, "session_open")
+        profit, stop = ex.order(answer.id).legs
+        new = ex.replace(profit.id, limit_price=D(111))
+        while not ex.order(stop.id).filled_qty:
+            ex.advance()
+        assert (ex.order(profit.id).status, ex.order(new.id).status) == ("canceled", "pending_new")
+        position = ex.cash_account.quantity("AAA")
+        assert 0 < position < 10
+        assert ex.book.claims.held("AAA", position) == ex.order(stop.id).qty - ex.order(stop.id).filled_qty == position
+        play(ex)
+        assert (ex.order(new.id).status, ex.order(new.id).qty) == ("rejected", D(10))
+
 
 class TestCancel:
     def test_without_lag_it_is_done_at_once(self) -> None:
