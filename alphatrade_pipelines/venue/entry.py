@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NoReturn
 
+from alphatrade_pipelines import logs
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
 from alphatrade_pipelines.venue.exchange.profiles import PROFILES
@@ -31,9 +32,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _amount(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        amount = Decimal(text)
     except InvalidOperation:
         raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
+    if not amount.is_finite():
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}")
+    return amount
 
 
 def _port(text: str) -> int:
@@ -66,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     bars = parser.add_argument_group("bars")
     bars.add_argument("--bars", default="sample", help="sample, synthetic, or the path of a bar store or of bar files")
     bars.add_argument("--symbols", default="", help="comma-separated, all when empty")
-    bars.add_argument("--timeframe", help="of synthetic bars or bar files: 1Day, 5Min ...")
+    bars.add_argument("--timeframe", help="of synthetic bars (1Min when not given) or bar files: 1Day, 5Min ...")
     bars.add_argument("--extended-hours", action="store_true", help="invent and play the hours before and after each session too")
     bars.add_argument("--layout", default="symbol_column", help="of bar files: symbol_column or file_per_symbol")
     bars.add_argument("--timezone", help="of naive time stamps in bar files")
@@ -166,6 +170,7 @@ def main(args: Sequence[str] | None = None) -> int:
         config = config_of(given)
         if config.server.is_reachable_from_outside:
             sys.stderr.write(f"alphatrade venue: warning: {_EXPOSED.format(host=config.server.host)}\n")
+        logs.configure()  # to standard error: standard output carries the address, for programs to read
         return serve(config)
     except KeyboardInterrupt:
         return _INTERRUPTED

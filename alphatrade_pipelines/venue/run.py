@@ -86,7 +86,7 @@ def _bars(config: BarsConfig) -> tuple[pd.DataFrame, Timeframe]:
     if config.source == "sample":
         return SampleSource().fetch(wanted), SampleSource.timeframe
     if config.source == "synthetic":
-        timeframe = Timeframe.parse(config.timeframe or "5Min")
+        timeframe = Timeframe.parse(config.timeframe or "1Min")  # what clients of Alpaca ask for first
         names = config.symbols or _SYNTHETIC
         market = SyntheticConfig(seed=config.seed, symbols=names, start=date(2024, 1, 2), end=date(2024, 6, 28), timeframe=timeframe)
         return SyntheticSource(market).fetch(), timeframe

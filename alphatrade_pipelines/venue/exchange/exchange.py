@@ -42,6 +42,8 @@ class Exchange:
         self.profile = profile if isinstance(profile, FillProfile) else profile_named(profile)
         if not self.config.cash > 0:
             raise ValueError(f"expected cash > 0, found {self.config.cash}")
+        if not self.config.multiplier >= 1:
+            raise ValueError(f"expected multiplier >= 1, found {self.config.multiplier}")
         self.now = _start(tape, self.config.start)
         number = self.config.account_number or f"PASIM{self.config.seed:07d}"
         self.cash_account = Account(number, self.config.cash, self.config.multiplier, self.profile.fees)

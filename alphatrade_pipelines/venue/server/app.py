@@ -72,6 +72,9 @@ class ServerConfig:
         Pace(self.speed, self.closed_seconds)
         if not self.key or not self.secret:
             raise ValueError("expected a key and a secret, found an empty one")
+        for name in ("requests_per_minute", "connection_limit", "symbol_limit", "idle_exit_seconds"):
+            if (limit := getattr(self, name)) is not None and not limit >= 0:
+                raise ValueError(f"expected {name} >= 0, found {limit}")
 
     @property
     def is_reachable_from_outside(self) -> bool:
@@ -248,7 +251,7 @@ class VenueServer:
 
     async def _keep_pace(self, pacer: Pacer) -> None:
         await pacer.run()
-        log.info("end of the tape", at=self.exchange.now.isoformat())
+        log.info("end of the tape: the market stays closed, requests are still answered", at=self.exchange.now.isoformat())
 
     def pause(self) -> None:
         """Let venue time stand still. Raises VenueError 409 when it is moved by hand anyway."""
