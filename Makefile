@@ -28,8 +28,8 @@ test: $(VENV)/.dev  ## the whole test suite
 browser-test: $(VENV)/.dev  ## only the tests that need Chromium
 	@$(BIN)/python -m pytest tests/browser
 
-prove-venue: $(VENV)/.dev  ## the long form of the venue's property tests: 600 random lives of an account
-	@VENUE_EXAMPLES=600 $(BIN)/python -m pytest tests/venue/exchange/test_properties.py --timeout 0
+prove-venue: $(VENV)/.dev  ## the long form of the venue's property tests: 600 random lives of an account, 600 hostile requests a kind
+	@VENUE_EXAMPLES=600 $(BIN)/python -m pytest tests/venue/exchange/test_properties.py tests/venue/server/test_hostile_fuzz.py --timeout 0
 
 check: $(VENV)/.dev  ## lint, types, import rules
 	@$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from alphatrade_pipelines.venue import OPTIMISTIC, BarTape, Exchange, ExchangeCo
 
 D = Decimal
 Row = tuple[float, float, float, float, float]  # open high low close volume
+FLAT: Row = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 # no cost, no chance, adverse extreme first: what remains is arithmetic one can do by hand
 PLAIN: FillProfile = replace(OPTIMISTIC, name="plain", path="adverse_first")

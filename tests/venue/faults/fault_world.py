@@ -5,82 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import requests
-from alpaca.data.live import StockDataStream
-from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderClass, OrderSide, TimeInForce
 from alpaca.trading.models import Order
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest, StopLossRequest, TakeProfitRequest
-from alpaca.trading.stream import TradingStream
+from served_world import ServedVenue, wait_for
 
 from alphatrade_pipelines.venue import Exchange
-from alphatrade_pipelines.venue.faults.scenario import Scenario, load
-from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
-
-KEYS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
+from alphatrade_pipelines.venue.faults.scenario import load
 
 
-class Venue:
-    """A stepped server in a thread."""
-
-    def __init__(self, ex: Exchange, scenario: Scenario | None = None, **config: Any) -> None:
-        self.exchange = ex
-        self._config = ServerConfig(scenario=scenario, **config)
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._main, daemon=True)
-        self._thread.start()
-        assert self._ready.wait(20)
-        if self._failure is not None:
-            raise self._failure
-        self.trading = TradingClient("sim", "sim", url_override=self.url)
-        self.trading._retry_wait = 0
-
-    def _main(self) -> None:
-        try:
-            asyncio.run(self._run())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the venue
-            self._failure = error
-            self._ready.set()
-
-    async def _run(self) -> None:
-        self.server = VenueServer(self.exchange, self._config)
-        self.loop = asyncio.get_running_loop()
-        self.url = await self.server.start()
-        self._ready.set()
-        await self.server.closed.wait()
-        await self.server.stop()
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.server.closed.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    # --- admin ---
-
-    def ask(self, method: str, path: str, body: object = None) -> requests.Response:
-        headers = {"X-Admin-Token": self.server.admin_token}
-        return requests.request(method, f"{self.url}/admin/{path}", json=body, headers=headers, timeout=10)
-
-    def admin(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        answer = self.ask(method, path, body)
-        assert answer.status_code == 200, answer.text
-        result: dict[str, Any] = answer.json()
-        return result
-
-    def step(self) -> dict[str, Any]:
-        return self.admin("POST", "step")
-
-    def until(self, kind: str) -> dict[str, Any]:
-        while (step := self.step())["kind"] != kind:
-            assert not step["done"], f"the tape ended before {kind}"
-        return step
+class Venue(ServedVenue):
+    """A stepped server in a thread: what its faults have done, what its ledger says, and orders in few words."""
 
     def done(self, kind: str) -> int:
         """How often faults of a kind have struck."""
@@ -88,11 +27,6 @@ class Venue:
 
     def ledger(self, query: str = "") -> dict[str, Any]:
         return self.admin("GET", f"ledger{query}")
-
-    # --- clients ---
-
-    def raw(self, method: str, path: str, **rest: Any) -> requests.Response:
-        return requests.request(method, self.url + path, headers=KEYS, **{"timeout": 10, "allow_redirects": False, **rest})
 
     def send(self, timeout: float = 10, **body: Any) -> requests.Response:
         """POST /v2/orders: a raw market order for ten AAA unless told otherwise."""
@@ -138,69 +72,9 @@ class Venue:
         return {position.symbol: position.qty for position in self.trading.get_all_positions()}
 
 
-@contextmanager
-def venue(ex: Exchange, scenario: str | None = None, **config: Any) -> Iterator[Venue]:
+def venue(ex: Exchange, scenario: str | None = None, **config: Any) -> Venue:
     """A served exchange with the shipped scenario of that name."""
-    one = Venue(ex, load(scenario) if scenario else None, **config)
-    try:
-        yield one
-    finally:
-        one.stop()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
-class SdkStreams:
-    """alpaca-py's own streams in threads, as a user runs them; what they deliver and what connects."""
-
-    def __init__(self, one: Venue, *, trading: bool = True, data: bool = False) -> None:
-        socket = one.url.replace("http", "ws")
-        self.venue = one
-        self.updates: list[Any] = []
-        self.bars: list[Any] = []
-        self._streams: list[Any] = []
-        if trading:
-            stream = TradingStream("sim", "sim", url_override=f"{socket}/stream")
-            stream.subscribe_trade_updates(self._on_update)
-            self._streams.append(stream)
-        if data:
-            market = StockDataStream("sim", "sim", url_override=f"{socket}/v2/iex")
-            for subscribe in (market.subscribe_bars, market.subscribe_daily_bars, market.subscribe_updated_bars):
-                subscribe(self._on_bar, "*")
-            self._streams.append(market)
-        for one_stream in self._streams:
-            threading.Thread(target=one_stream.run, daemon=True).start()
-        if trading:
-            wait_for(lambda: self.listening(one.server.trade_updates))
-        if data:
-            wait_for(lambda: self.listening(one.server.market_data))
-
-    @staticmethod
-    def listening(hub: Any) -> bool:
-        return any(connection.symbols and not connection.leaving for connection in list(hub.connections))
-
-    async def _on_update(self, update: Any) -> None:
-        self.updates.append(update)
-
-    async def _on_bar(self, bar: Any) -> None:
-        self.bars.append(bar)
-
-    @property
-    def events(self) -> list[str]:
-        return [getattr(update.event, "value", update.event) for update in self.updates]
-
-    def __enter__(self) -> SdkStreams:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for stream in self._streams:
-            if stream._loop is not None and stream._loop.is_running():
-                asyncio.run_coroutine_threadsafe(stream.stop_ws(), stream._loop)
+    return Venue(ex, scenario=load(scenario) if scenario else None, **config)
 
 
 class RawStream:
@@ -255,7 +129,7 @@ class RawStream:
                 found += [message for message in content if message["T"] not in ("success", "subscription", "error")]
         return found
 
-    def __enter__(self) -> RawStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

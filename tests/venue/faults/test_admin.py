@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 import requests
 from fault_world import venue
-from venue_world import daily_bars, exchange
+from venue_world import FLAT, daily_bars, exchange
 
 from alphatrade_pipelines.venue import Exchange, ExchangeConfig
 from alphatrade_pipelines.venue.entry import main
 from alphatrade_pipelines.venue.faults.scenario import ScenarioError, load, parse, shipped
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
-
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 
 def flat() -> Exchange:

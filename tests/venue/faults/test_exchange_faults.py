@@ -12,14 +12,14 @@ from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.requests import CorporateActionsRequest
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import GetCalendarRequest, GetOrdersRequest, LimitOrderRequest, MarketOrderRequest, ReplaceOrderRequest
-from fault_world import RawStream, SdkStreams, Venue, venue, wait_for
-from venue_world import PLAIN, daily_bars, exchange, until
+from fault_world import RawStream, Venue, venue
+from served_world import SdkStreams, refused, wait_for
+from venue_world import FLAT, PLAIN, daily_bars, exchange, until
 
 from alphatrade_pipelines.market import SessionCalendar
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
 from alphatrade_pipelines.venue.faults import tape_faults
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 FALL = (100.0, 101.0, 90.0, 92.0, 1e6)  # through a stop at 95
 SWING = (100.0, 112.0, 90.0, 100.0, 1e6)  # through a stop at 95 and a target at 110
 
@@ -27,12 +27,6 @@ SWING = (100.0, 112.0, 90.0, 100.0, 1e6)  # through a stop at 95 and a target at
 def days(*rows: tuple[float, float, float, float, float], symbol: str = "AAA") -> Exchange:
     """One session behind, then these."""
     return exchange(daily_bars({symbol: [FLAT, *rows]}))
-
-
-def refused(call: Any) -> tuple[int, int, str]:
-    with pytest.raises(APIError) as caught:
-        call()
-    return caught.value.status_code, caught.value.code, caught.value.message
 
 
 def events(stream: RawStream, name: str | None = None) -> list[str]:

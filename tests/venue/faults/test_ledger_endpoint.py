@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fault_world import venue
-from venue_world import buy, daily_bars, exchange
-
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
+from venue_world import FLAT, buy, daily_bars, exchange
 
 
 def test_the_whole_ledger_and_pages_of_it() -> None:

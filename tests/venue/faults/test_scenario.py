@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from venue_world import daily_bars
+from venue_world import FLAT, daily_bars
 
 from alphatrade_pipelines.venue import BarTape
 from alphatrade_pipelines.venue.faults.armed import Armed
 from alphatrade_pipelines.venue.faults.catalogue import FAILURES, KINDS
 from alphatrade_pipelines.venue.faults.scenario import ScenarioError, faults_of, load, moment, parse, shipped
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 TAPE = BarTape(daily_bars({"AAA": [FLAT] * 5}), "1Day")
 BEFORE = TAPE.sessions[0].close + timedelta(hours=1)
 

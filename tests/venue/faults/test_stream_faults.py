@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import requests
-from fault_world import RawStream, SdkStreams, Venue, venue, wait_for
-from venue_world import daily_bars, exchange
+from fault_world import RawStream, Venue, venue
+from served_world import SdkStreams, wait_for
+from venue_world import FLAT, daily_bars, exchange
 
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 RISING = [FLAT, *[(100.0 + day, 102.0 + day, 99.0 + day, 101.0 + day, 1e6) for day in range(6)]]
 
 

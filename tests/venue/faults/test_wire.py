@@ -11,10 +11,9 @@ import pytest
 import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
-from fault_world import RawStream, Venue, venue, wait_for
-from venue_world import daily_bars, exchange
-
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
+from fault_world import RawStream, Venue, venue
+from served_world import wait_for
+from venue_world import FLAT, daily_bars, exchange
 
 
 def flat(symbols: str = "AAA", sessions: int = 5) -> Any:

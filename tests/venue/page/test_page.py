@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import aiohttp
 import pytest
-from venue_world import bracket, buy, daily_bars, exchange, until
+from venue_world import FLAT, bracket, buy, daily_bars, exchange, until
 
 from alphatrade_pipelines.venue import Exchange, VenueError
 from alphatrade_pipelines.venue.faults.catalogue import KINDS, REQUIRED, Kind
@@ -18,7 +18,6 @@ from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from alphatrade_pipelines.venue.server.page import money, rate, signed, span, sparkline
 from alphatrade_pipelines.venue.server.page_faults import fault_forms, table_of
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 CALM = (100.0, 102.0, 99.0, 101.0, 1e6)
 
 

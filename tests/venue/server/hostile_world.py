@@ -10,21 +10,20 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-from venue_world import bracket, buy, daily_bars, exchange, until
+from served_world import KEYS, serving
+from venue_world import FLAT, bracket, buy, daily_bars, exchange, until
 
 from alphatrade_pipelines.venue import Exchange
-from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
+from alphatrade_pipelines.venue.server.app import VenueServer
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
-KEYS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
 HEADER = b"APCA-API-KEY-ID: sim\r\nAPCA-API-SECRET-KEY: sim\r\n"
 
 
 class Target:
     """A server under attack, and the truth behind it."""
 
-    def __init__(self, server: VenueServer, url: str) -> None:
-        self.server, self.url, self.port = server, url, int(url.rpartition(":")[2])
+    def __init__(self, server: VenueServer, at: str) -> None:
+        self.server, self.url, self.port = server, f"http://{at}", int(at.rpartition(":")[2])
         self.exchange: Exchange = server.exchange
 
     def truth(self) -> dict[str, Any]:
@@ -82,12 +81,8 @@ async def served() -> AsyncIterator[Target]:
     ex.submit(bracket(qty=10, client_order_id="entry"))
     until(ex, "session_open")
     ex.submit(buy("BBB", 5, type="limit", limit_price=Decimal(90), client_order_id="resting"))
-    server = VenueServer(ex, ServerConfig(mode="stepped"))
-    url = await server.start()
-    try:
-        yield Target(server, url)
-    finally:
-        await server.stop()
+    async with serving(ex) as (server, at):
+        yield Target(server, at)
 
 
 @asynccontextmanager

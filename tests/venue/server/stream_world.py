@@ -1,4 +1,4 @@
-"""A venue in the test's own event loop, and the clients of its streams: alpaca-py's own, aiohttp's, and a socket with nothing around it."""
+"""The clients of a venue's streams, in the test's own event loop: alpaca-py's own, aiohttp's, and a socket with nothing around it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,11 @@ import msgpack
 from alpaca.data.live import StockDataStream
 from alpaca.trading.stream import TradingStream
 
-from alphatrade_pipelines.venue import Exchange
-from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
-
 AUTH = {"action": "auth", "key": "sim", "secret": "sim"}
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-@asynccontextmanager
-async def serving(ex: Exchange, **config: Any) -> AsyncIterator[tuple[VenueServer, str]]:
-    """(server, ``127.0.0.1:PORT``)"""
-    server = VenueServer(ex, ServerConfig(**config))
-    url = await server.start()
-    try:
-        yield server, url.removeprefix("http://")
-    finally:
-        await server.stop()
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for what must happen; fail if it does not."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from hostile_world import HEADER, KEYS, Target, adds_up, served, shaped, split, unmoved
+from hostile_world import HEADER, Target, adds_up, served, shaped, split, unmoved
+from served_world import KEYS
 
 from alphatrade_pipelines.venue.server import protocol
 from alphatrade_pipelines.venue.server import requests as wire_requests

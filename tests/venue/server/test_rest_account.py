@@ -15,8 +15,9 @@ from alpaca.trading.requests import (
     GetCorporateAnnouncementsRequest,
     GetPortfolioHistoryRequest,
 )
-from rest_world import FLAT, NOBODY, Venue, bracket, refused, running
-from venue_world import D, daily_bars, exchange, intraday_bars
+from rest_world import NOBODY, Venue, bracket
+from served_world import refused
+from venue_world import FLAT, D, daily_bars, exchange, intraday_bars
 
 from alphatrade_pipelines.market import SessionCalendar
 from alphatrade_pipelines.venue import Fidelity
@@ -26,7 +27,7 @@ ROWS = [FLAT, (100.0, 102.0, 99.0, 101.0, 1e6), (101.0, 112.0, 100.0, 111.0, 1e6
 
 @pytest.fixture
 def venue() -> Iterator[Venue]:
-    with running(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 4}))) as one:
+    with Venue(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 4}))) as one:
         yield one
 
 
@@ -53,7 +54,7 @@ class TestAccount:
         assert (account.trading_blocked, account.account_blocked, account.trade_suspended_by_user) == (True, True, False)
 
     def test_the_abolished_rule_brings_its_fields_back(self) -> None:
-        with running(exchange(daily_bars({"AAA": ROWS}), fidelity=Fidelity(pattern_day_trader=True))) as venue:
+        with Venue(exchange(daily_bars({"AAA": ROWS}), fidelity=Fidelity(pattern_day_trader=True))) as venue:
             account = venue.trading.get_account()
             assert (account.pattern_day_trader, account.daytrade_count) == (False, 0)
 
@@ -176,7 +177,7 @@ class TestMarket:
     def test_announcements_of_the_trading_api(self) -> None:
         rows = {"AAA": [FLAT, FLAT, (50.0, 50.0, 50.0, 50.0, 2e6)]}
         bars = daily_bars(rows, split={"AAA": [1.0, 1.0, 2.0]}, dividend={"AAA": [0.0, 0.5, 0.0]})
-        with running(exchange(bars)) as venue:
+        with Venue(exchange(bars)) as venue:
             asked = GetCorporateAnnouncementsRequest(
                 ca_types=[CorporateActionType.DIVIDEND, CorporateActionType.SPLIT], since=date(2024, 3, 1), until=date(2024, 3, 31)
             )
@@ -256,7 +257,7 @@ class TestActivities:
 
     def test_fees_dividends_and_strange_shares(self) -> None:
         bars = daily_bars({"AAA": [FLAT] * 4}, dividend={"AAA": [0.0, 0.0, 0.5, 0.0]})
-        with running(exchange(bars, profile="base")) as venue:
+        with Venue(exchange(bars, profile="base")) as venue:
             venue.until("session_open")
             venue.buy()
             venue.until("session_close")
@@ -296,7 +297,7 @@ class TestHistory:
     @pytest.fixture
     def intraday(self) -> Iterator[Venue]:
         rows = [(100.0 + n, 100.0 + n, 100.0 + n, 100.0 + n, 1e6) for n in range(6)]
-        with running(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as one:
+        with Venue(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as one:
             one.until("session_open")
             one.buy(qty=10)
             for _ in range(15):

@@ -23,8 +23,8 @@ from alpaca.data.requests import (
     StockTradesRequest,
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
-from rest_world import FLAT, Venue, running
-from venue_world import daily_bars, exchange, intraday_bars, random_bars
+from rest_world import Venue
+from venue_world import FLAT, daily_bars, exchange, intraday_bars, random_bars
 
 from alphatrade_pipelines.market import SessionCalendar, adjust
 from alphatrade_pipelines.venue.faults import tape_faults
@@ -52,7 +52,7 @@ def minute_bars(days: int = 3, symbols: tuple[str, ...] = ("AAA", "BBB"), seed: 
 @pytest.fixture(scope="module")
 def minutes() -> Iterator[Venue]:
     """Two and a half sessions of minute bars are known: it is 12:45 of the third day."""
-    with running(exchange(minute_bars(), timeframe="1Min", skip=2)) as venue:
+    with Venue(exchange(minute_bars(), timeframe="1Min", skip=2)) as venue:
         venue.until("session_open")
         while venue.exchange.now < datetime(2024, 3, 6, 17, 45, tzinfo=UTC):
             venue.exchange.advance()
@@ -62,7 +62,7 @@ def minutes() -> Iterator[Venue]:
 class TestBars:
     def test_pages_across_symbols_and_knows_only_the_past(self) -> None:
         bars = random_bars(symbols=2, sessions=30)
-        with running(exchange(bars, skip=20)) as venue:
+        with Venue(exchange(bars, skip=20)) as venue:
             request = StockBarsRequest(symbol_or_symbols=["AAA", "BBB", "ZZZZ"], timeframe=TimeFrame.Day, start=LONG_AGO)
             found = venue.data.get_stock_bars(request)
             assert {symbol: len(rows) for symbol, rows in found.data.items()} == {"AAA": 20, "BBB": 20}
@@ -145,7 +145,7 @@ class TestBars:
 
     def test_a_day_out_of_intraday_bars_grows(self) -> None:
         rows = [(100.0, 103.0, 99.0, 101.0, 100.0), (101.0, 105.0, 98.0, 104.0, 300.0)]
-        with running(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
+        with Venue(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
             request = StockBarsRequest(symbol_or_symbols="AAA", timeframe=TimeFrame.Day, start=LONG_AGO)
             venue.until("session_open")
             assert venue.data.get_stock_bars(request).data == {}
@@ -173,7 +173,7 @@ class TestAdjustment:
         return [round(bar.close, 6) for bar in venue.data.get_stock_bars(request)["AAA"]]
 
     def test_all_four_against_the_house(self, bars: pd.DataFrame) -> None:
-        with running(exchange(bars, skip=3)) as venue:
+        with Venue(exchange(bars, skip=3)) as venue:
             venue.until("session_close")
             assert self._closes(venue, Adjustment.RAW) == [100.0, 102.0, 51.0, 50.0]
             assert self._closes(venue, Adjustment.SPLIT) == [50.0, 51.0, 51.0, 50.0]
@@ -187,7 +187,7 @@ class TestAdjustment:
             assert volumes == [2e6, 2e6, 2e6, 2e6]
 
     def test_a_split_is_in_the_prices_from_its_morning_on(self, bars: pd.DataFrame) -> None:
-        with running(exchange(bars, skip=2)) as venue:
+        with Venue(exchange(bars, skip=2)) as venue:
             assert self._closes(venue, Adjustment.SPLIT) == [100.0, 102.0]
             assert venue.step()["kind"] == "pre_open"
             assert self._closes(venue, Adjustment.SPLIT) == [50.0, 51.0]
@@ -195,7 +195,7 @@ class TestAdjustment:
             assert venue.data.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="AAA"))["AAA"].price == 51.0
 
     def test_a_split_that_a_fault_sprang_is_in_the_prices_too(self) -> None:
-        with running(exchange(daily_bars({"AAA": [FLAT] * 5}), skip=2)) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 5}), skip=2)) as venue:
             assert self._closes(venue, Adjustment.SPLIT) == [100.0, 100.0]
             tape_faults.split(venue.exchange, "AAA", 4.0)
             assert self._closes(venue, Adjustment.SPLIT) == [100.0, 100.0]
@@ -207,7 +207,7 @@ class TestAdjustment:
 class TestTradesAndQuotes:
     def test_history_is_what_was_printed(self) -> None:
         rows = [(100.0, 103.0, 99.0, 101.0, 1000.0), (101.0, 105.0, 98.0, 104.0, 3000.0)]
-        with running(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
+        with Venue(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
             printed: list[Any] = []
             while (step := venue.exchange.next_step_at) is not None and step <= datetime(2024, 3, 4, 14, 40, tzinfo=UTC):
                 venue.step()
@@ -224,7 +224,7 @@ class TestTradesAndQuotes:
     def test_pages_split_prints_of_one_moment(self) -> None:
         """The close of a bar and the open of the next are printed at the same time; a page may end between them."""
         rows = [(100.0, 103.0, 99.0, 101.0, 1000.0)] * 3
-        with running(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
+        with Venue(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as venue:
             venue.until("session_close")
             url = "/v2/stocks/trades?symbols=AAA&start=2024-03-04"
             whole = venue.get(url)["trades"]["AAA"]
@@ -237,14 +237,14 @@ class TestTradesAndQuotes:
                 assert seen == (whole[::-1] if more else whole)
 
     def test_before_the_venue_began_bars_stand_in_for_prints(self) -> None:
-        with running(exchange(daily_bars({"AAA": [(100.0, 103.0, 99.0, 101.0, 1000.0), FLAT]}), profile="base")) as venue:
+        with Venue(exchange(daily_bars({"AAA": [(100.0, 103.0, 99.0, 101.0, 1000.0), FLAT]}), profile="base")) as venue:
             trades = venue.data.get_stock_trades(StockTradesRequest(symbol_or_symbols="AAA", start=LONG_AGO))["AAA"]
             assert [(t.price, t.size) for t in trades] == [(100.0, 200), (99.0, 300), (103.0, 300), (101.0, 200)]
             quotes = venue.data.get_stock_quotes(StockQuotesRequest(symbol_or_symbols="AAA", start=LONG_AGO))["AAA"]
             assert all(q.bid_price < t.price < q.ask_price for q, t in zip(quotes, trades, strict=True))
 
     def test_latest_quote_lies_around_the_price(self) -> None:
-        with running(exchange(daily_bars({"AAA": [FLAT] * 3}), profile="base")) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 3}), profile="base")) as venue:
             for _ in range(3):
                 latest = venue.data.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols=["AAA", "ZZZ"]))
                 assert set(latest) == {"AAA"}
@@ -268,7 +268,7 @@ class TestSnapshots:
         assert snapshot.latest_trade.price == pytest.approx(float(minutes.exchange.prices()["AAA"]))
 
     def test_days_only_on_a_daily_tape(self) -> None:
-        with running(exchange(daily_bars({"AAA": [FLAT] * 4}), skip=2)) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 4}), skip=2)) as venue:
             raw = venue.get("/v2/stocks/snapshots?symbols=AAA,ZZZ")
             assert set(raw) == {"AAA"}
             assert set(raw["AAA"]) == {"latestTrade", "latestQuote", "dailyBar", "prevDailyBar"}
@@ -280,7 +280,7 @@ class TestCorporateActions:
     def venue(self) -> Iterator[Venue]:
         rows = {"AAA": [FLAT, FLAT, FLAT, (50.0, 50.0, 50.0, 50.0, 2e6), (50.0, 50.0, 50.0, 50.0, 2e6)], "BBB": [FLAT] * 5}
         dividends = {"AAA": [0.0, 0.0, 0.5, 0.0, 0.0], "BBB": [0.0, 0.2, 0.2, 0.0, 0.0]}
-        with running(exchange(daily_bars(rows, split={"AAA": [1.0, 1.0, 1.0, 2.0, 1.0]}, dividend=dividends))) as one:
+        with Venue(exchange(daily_bars(rows, split={"AAA": [1.0, 1.0, 1.0, 2.0, 1.0]}, dividend=dividends))) as one:
             yield one
 
     def test_announced_one_session_ahead(self, venue: Venue) -> None:
@@ -356,7 +356,7 @@ def test_bad_queries_are_refused_as_the_data_api_does(daily: Venue, path: str) -
 
 @pytest.fixture(scope="module")
 def daily() -> Iterator[Venue]:
-    with running(exchange(daily_bars({"AAA": [FLAT] * 3}))) as one:
+    with Venue(exchange(daily_bars({"AAA": [FLAT] * 3}))) as one:
         yield one
 
 

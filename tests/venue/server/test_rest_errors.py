@@ -14,10 +14,9 @@ from alpaca.data.requests import StockLatestTradeRequest
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderClass, OrderSide, TimeInForce
 from alpaca.trading.requests import MarketOrderRequest, ReplaceOrderRequest, StopLossRequest, StopOrderRequest, TakeProfitRequest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from rest_world import FLAT, KEYS, NOBODY, Venue, bracket, refused, running
-from venue_world import D, buy, daily_bars, exchange
+from rest_world import NOBODY, Venue, bracket
+from served_world import KEYS, refused
+from venue_world import FLAT, D, buy, daily_bars, exchange
 
 from alphatrade_pipelines.venue import Fidelity
 from alphatrade_pipelines.venue.server.gate import RateLimit
@@ -28,14 +27,14 @@ SUB_PENNY = "sub-penny increment does not fulfill minimum pricing criteria"
 
 @pytest.fixture
 def venue() -> Iterator[Venue]:
-    with running(exchange(daily_bars({"AAA": [FLAT] * 4, "BBB": [FLAT] * 4}))) as one:
+    with Venue(exchange(daily_bars({"AAA": [FLAT] * 4, "BBB": [FLAT] * 4}))) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def standing() -> Iterator[Venue]:
     """One venue for questions that change nothing."""
-    with running(exchange(daily_bars({"AAA": [FLAT] * 4}))) as one:
+    with Venue(exchange(daily_bars({"AAA": [FLAT] * 4}))) as one:
         yield one
 
 
@@ -109,7 +108,7 @@ class TestCatalogue:
         assert refused(lambda: venue.trading.submit_order(tiny)) == expected
 
     def test_no_margin_no_short(self) -> None:
-        with running(exchange(daily_bars({"AAA": [FLAT] * 3}), cash=D(1500))) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 3}), cash=D(1500))) as venue:
             assert refused(lambda: venue.buy(qty=1, side=OrderSide.SELL)) == (403, 40310000, "account is not allowed to short")
 
     def test_directions_and_notional_orders(self, venue: Venue) -> None:
@@ -138,7 +137,7 @@ class TestCatalogue:
 
     def test_the_abolished_day_trade_rule(self) -> None:
         legacy = Fidelity(pattern_day_trader=True)
-        with running(exchange(daily_bars({"AAA": [FLAT] * 3}), cash=D(20_000), fidelity=legacy)) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 3}), cash=D(20_000), fidelity=legacy)) as venue:
             venue.until("session_open")
             for _ in range(3):
                 venue.buy(qty=1)
@@ -227,10 +226,9 @@ class TestCatalogue:
         assert refused(lambda: venue.trading.cancel_order_by_id(order.id)) == (422, 42210000, 'order is already in "filled" state')
 
     def test_429_with_its_headers(self) -> None:
-        with running(exchange(daily_bars({"AAA": [FLAT] * 3})), requests_per_minute=5) as venue:
+        with Venue(exchange(daily_bars({"AAA": [FLAT] * 3})), requests_per_minute=5) as venue:
             answers = [venue.raw("GET", "/v2/clock") for _ in range(7)]
             data = venue.raw("GET", "/v2/stocks/trades/latest?symbols=AAA")
-            venue.trading._retry_wait = 0
             assert refused(lambda: venue.trading.get_clock()) == (429, 42910000, "rate limit exceeded")
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
         assert answers[-1].json() == {"code": 42910000, "message": "rate limit exceeded"}
@@ -336,69 +334,6 @@ class TestHostile:
         assert answer.status_code == status, answer.text
         if status != 200:
             assert set(answer.json()) == {"code", "message"}
-
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(
-        st.dictionaries(
-            st.sampled_from(
-                [
-                    *("symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "stop_price", "trail_price", "legs"),
-                    *("trail_percent", "order_class", "extended_hours", "take_profit", "stop_loss", "client_order_id", "position_intent"),
-                ]
-            ),
-            st.one_of(
-                st.none(),
-                st.booleans(),
-                st.integers(),
-                st.floats(allow_nan=False, allow_infinity=False),
-                st.text(max_size=20),
-                st.sampled_from(
-                    ["AAA", "buy", "sell", "market", "limit", "stop", "trailing_stop", "day", "gtc", "bracket", "oco", "oto", "1", "99.5"]
-                ),
-                st.dictionaries(st.sampled_from(["limit_price", "stop_price"]), st.one_of(st.integers(), st.text(max_size=5), st.floats())),
-            ),
-        )
-    )
-    def test_any_body_is_an_order_or_an_error(self, standing: Venue, body: dict[str, object]) -> None:
-        text = json.dumps({"symbol": "AAA", "side": "buy", "qty": "1", **body})
-        answer = standing.raw("POST", "/v2/orders", data=text.encode())
-        assert answer.status_code in (200, 400, 403, 422), answer.text
-        found = answer.json()
-        assert isinstance(found["code"], int) if answer.status_code != 200 else found["id"]
-        standing.raw("DELETE", "/v2/orders")
-
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(
-        st.sampled_from(
-            [
-                *("/v2/orders", "/v2/account/activities", "/v2/account/portfolio/history", "/v2/calendar", "/v2/assets"),
-                *("/v2/stocks/bars", "/v2/stocks/trades", "/v2/stocks/quotes", "/v2/stocks/snapshots", "/v1/corporate-actions"),
-            ]
-        ),
-        st.dictionaries(
-            st.sampled_from(
-                [
-                    *("status", "limit", "after", "until", "direction", "nested", "symbols", "side", "page_size", "page_token", "date"),
-                    *("period", "timeframe", "start", "end", "sort", "adjustment", "feed", "asof", "types", "ids", "category"),
-                    *("intraday_reporting", "cashflow_types", "before_order_id", "asset_class", "date_type", "extended_hours"),
-                ]
-            ),
-            st.one_of(
-                st.text(max_size=15),
-                st.integers().map(str),
-                st.datetimes().map(lambda at: at.isoformat() + "Z"),
-                st.dates().map(str),
-                st.sampled_from(
-                    ["AAA", "AAA,ZZZ", "1Day", "1Week", "all", "ALL", "asc", "desc", "true", "1M", "5D", "continuous", "1H", "1D"]
-                ),
-            ),
-        ),
-    )
-    def test_any_query_is_answered_or_refused(self, standing: Venue, path: str, query: dict[str, str]) -> None:
-        answer = standing.raw("GET", path, params=query)
-        assert answer.status_code in (200, 400, 404, 422), (answer.url, answer.text)
-        if answer.status_code != 200:
-            assert answer.json()["message"]
 
 
 def test_a_refusal_leaves_a_receipt_and_nothing_else(venue: Venue) -> None:

@@ -22,15 +22,16 @@ from alpaca.trading.requests import (
     TakeProfitRequest,
     TrailingStopOrderRequest,
 )
-from rest_world import FLAT, NOBODY, Venue, bracket, refused, running
-from venue_world import daily_bars, exchange, intraday_bars
+from rest_world import NOBODY, Venue, bracket
+from served_world import refused
+from venue_world import FLAT, daily_bars, exchange, intraday_bars
 
 ROWS = [FLAT, (100.0, 102.0, 99.0, 101.0, 1e6), (101.0, 112.0, 100.0, 111.0, 1e6), (111.0, 112.0, 108.0, 110.0, 1e6)]
 
 
 @pytest.fixture
 def venue() -> Iterator[Venue]:
-    with running(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 4}))) as one:
+    with Venue(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 4}))) as one:
         yield one
 
 
@@ -246,7 +247,7 @@ class TestListing:
     @pytest.fixture
     def many(self) -> Iterator[Venue]:
         rows = [(100.0, 100.0, 100.0, 100.0, 1e6)] * 6
-        with running(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as one:
+        with Venue(exchange(intraday_bars("AAA", rows), timeframe="5Min", skip=0)) as one:
             one.until("session_open")
             for _ in range(3):
                 for number in range(4):
@@ -312,7 +313,7 @@ class TestListing:
             assert len(many.get(f"/v2/orders?nested={word}&status=all")) == 12
 
     def test_a_list_holds_fifty_unless_told_and_five_hundred_at_most(self) -> None:
-        with running(exchange(daily_bars({"AAA": ROWS}))) as one:
+        with Venue(exchange(daily_bars({"AAA": ROWS}))) as one:
             for _ in range(51):
                 assert one.raw("POST", "/v2/orders", json={"symbol": "AAA", "qty": 1, "side": "buy"}).status_code == 200
             assert len(one.get("/v2/orders")) == 50

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from alpaca.trading.enums import OrderSide
 from alpaca.trading.requests import ClosePositionRequest
-from rest_world import FLAT, Venue, bracket, refused, running
-from venue_world import daily_bars, exchange
+from rest_world import Venue, bracket
+from served_world import refused
+from venue_world import FLAT, daily_bars, exchange
 
 from alphatrade_pipelines.venue import Fidelity
 
@@ -17,7 +18,7 @@ ROWS = [FLAT, (100.0, 104.0, 99.0, 102.0, 1e6), (102.0, 103.0, 100.0, 101.0, 1e6
 
 @pytest.fixture
 def venue() -> Iterator[Venue]:
-    with running(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 3}))) as one:
+    with Venue(exchange(daily_bars({"AAA": ROWS, "BBB": [FLAT] * 3}))) as one:
         one.until("session_open")
         yield one
 
@@ -86,7 +87,7 @@ def test_closing_all_reports_item_by_item(venue: Venue) -> None:
 def test_rest_may_lag_behind_by_venue_time() -> None:
     """F22 as a switch: what was filled at the open is seen after the lag has passed."""
     rows = {"AAA": ROWS}
-    with running(exchange(daily_bars(rows), fidelity=Fidelity(rest_lag_seconds=3600.0))) as venue:
+    with Venue(exchange(daily_bars(rows), fidelity=Fidelity(rest_lag_seconds=3600.0))) as venue:
         venue.until("session_open")
         venue.buy()
         assert venue.trading.get_all_positions() == []

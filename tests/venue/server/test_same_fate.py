@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_world import running
+from rest_world import Venue
 from venue_world import exchange, random_bars
 
 from alphatrade_pipelines.venue import OrderQuery, VenueError
@@ -40,7 +40,7 @@ def test_the_same_orders_in_the_same_steps_fill_alike_behind_the_server_and_in_p
             except VenueError:
                 assert inside.cash_account.quantity(symbol)
             number += 1
-    with running(exchange(bars, account_number="PA-OTHER", **config)) as venue:
+    with Venue(exchange(bars, account_number="PA-OTHER", **config)) as venue:
         number = 0
         while not (answer := venue.step())["done"]:
             if answer["kind"] == "session_close":

@@ -11,8 +11,9 @@ from typing import Any
 import msgpack
 import pytest
 from alpaca.data.models import Bar, Quote, Trade, TradeCancel, TradeCorrection, TradingStatus
-from stream_world import AUTH, TEXT, Client, RawSocket, client, data_stream, feed, sdk, serving, until
-from venue_world import PLAIN, D, daily_bars, exchange, intraday_bars
+from served_world import serving
+from stream_world import AUTH, TEXT, Client, RawSocket, client, data_stream, feed, sdk, until
+from venue_world import FLAT, PLAIN, D, daily_bars, exchange, intraday_bars
 
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
 from alphatrade_pipelines.venue.exchange.levers import Notice
@@ -20,7 +21,6 @@ from alphatrade_pipelines.venue.exchange.quotes import Print
 from alphatrade_pipelines.venue.server import market_messages as messages
 from alphatrade_pipelines.venue.server.streams import StreamRules
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 NOW = datetime(2024, 3, 5, 14, 30, 0, 123456, tzinfo=UTC)
 EMPTY: dict[str, list[str]] = {
     name: [] for name in ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")

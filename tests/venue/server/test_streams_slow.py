@@ -9,15 +9,15 @@ import time
 from typing import Any
 
 import pytest
-from stream_world import AUTH, CLOSE, PING, TEXT, RawSocket, client, feed, listener, serving, until
-from venue_world import bracket, daily_bars, exchange
+from served_world import serving
+from stream_world import AUTH, CLOSE, PING, TEXT, RawSocket, client, feed, listener, until
+from venue_world import FLAT, bracket, daily_bars, exchange
 
 from alphatrade_pipelines.venue import Exchange
 from alphatrade_pipelines.venue.server import connection as connections
 from alphatrade_pipelines.venue.server.app import VenueServer
 from alphatrade_pipelines.venue.server.streams import StreamRules
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 IDLE = 1000
 
 

@@ -13,13 +13,13 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderClass, OrderSide, TimeInForce, TradeEvent
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.requests import MarketOrderRequest, StopLossRequest, TakeProfitRequest
-from stream_world import BINARY, TEXT, RawSocket, client, listener, sdk, serving, trading_stream, until
-from venue_world import bracket, daily_bars, exchange
+from served_world import serving
+from stream_world import BINARY, TEXT, RawSocket, client, listener, sdk, trading_stream, until
+from venue_world import FLAT, bracket, daily_bars, exchange
 
 from alphatrade_pipelines.venue import Exchange
 from alphatrade_pipelines.venue.server.streams import StreamRules
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 LOGIN = {"action": "authenticate", "data": {"key_id": "sim", "secret_key": "sim"}}
 AUTHORIZED = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
 LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}

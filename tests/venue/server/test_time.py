@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
-from stream_world import feed, listener, serving, until
-from venue_world import PLAIN, bracket, daily_bars, exchange, intraday_bars
+from alpaca.trading.client import TradingClient
+from served_world import serving
+from stream_world import feed, listener, until
+from venue_world import FLAT, PLAIN, bracket, daily_bars, exchange, intraday_bars
 
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from alphatrade_pipelines.venue.server.pacing import Pace
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 Admin = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 
 
@@ -88,11 +89,14 @@ class TestByTheClock:
 
     async def test_on_the_wire_time_flows_between_two_steps(self) -> None:
         async with serving(world(), mode="accelerated", speed=390.0, closed_seconds=0.05) as (server, at), admin(server, at) as ask:
+            trading = TradingClient("sim", "sim", url_override=f"http://{at}")
             await until(lambda: server.exchange.market_open)
             stamps = []
             for _ in range(3):
-                stamps.append((await ask("GET", "state"))[1]["clock"]["timestamp"])
-                await asyncio.sleep(0.02)
+                stamps.append(datetime.fromisoformat((await ask("GET", "state"))[1]["clock"]["timestamp"]))
+                clock = await asyncio.to_thread(trading.get_clock)
+                assert clock.is_open
+                stamps.append(clock.timestamp)
             assert stamps == sorted(set(stamps))
             assert server.steps == 1
 
