@@ -77,6 +77,10 @@ class Account:
         holding = self.holdings.get(symbol)
         return holding.qty if holding else ZERO
 
+    def positions(self) -> dict[str, Decimal]:
+        """Signed positions by symbol."""
+        return {symbol: holding.qty for symbol, holding in self.holdings.items()}
+
     def trade(self, symbol: str, sign: int, qty: Decimal, price: Decimal) -> Decimal:
         """Book one execution; returns the fee it cost."""
         fee = execution_fee(self.fees, sign, qty, price)
@@ -138,7 +142,7 @@ class Account:
         call has been unmet for so long that the account is to be frozen."""
         long, short = self.market_value(prices)
         equity = self.cash + long + short
-        self.last_maintenance = margin.maintenance_margin(self.holdings.values(), prices)
+        self.last_maintenance = margin.maintenance_margin(self.positions(), prices)
         self.sma = max(self.sma, equity - margin.initial_margin(long - short, self.leverage(equity)))
         return self.margin_call.mark(self.last_maintenance, equity)
 

@@ -141,8 +141,7 @@ class Exchange:
 
     def _flow(self, to: datetime) -> None:
         if self.market_open and to > self.now and self.cash_account.holdings:
-            positions = {symbol: holding.qty for symbol, holding in self.cash_account.holdings.items()}
-            self.ledger.pass_time(self.now, to, positions, self.book.working)
+            self.ledger.pass_time(self.now, to, self.cash_account.positions(), self.book.working)
         self.now = self.book.now = max(to, self.now)
 
     def _executed(self, order: BookOrder, fill: Fill, before: Decimal) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from alphatrade_pipelines.venue.exchange.account import Holding
 
 CENT, ZERO = Decimal("0.01"), Decimal(0)
 _SHARE = Decimal("0.30")
@@ -30,9 +26,9 @@ def maintenance_of(qty: Decimal, price: Decimal) -> Decimal:
     return max(size * _SHORT_LOW, value)
 
 
-def maintenance_margin(holdings: Iterable[Holding], prices: Mapping[str, Decimal]) -> Decimal:
+def maintenance_margin(positions: Mapping[str, Decimal], prices: Mapping[str, Decimal]) -> Decimal:
     """Sum of ``maintenance_of`` over all positions, in cents."""
-    return sum((maintenance_of(held.qty, prices[held.symbol]) for held in holdings), ZERO).quantize(CENT)
+    return sum((maintenance_of(qty, prices[symbol]) for symbol, qty in positions.items()), ZERO).quantize(CENT)
 
 
 def initial_margin(exposure: Decimal, multiplier: Decimal) -> Decimal:

@@ -77,7 +77,7 @@ def view_account(
         regt_buying_power=max(ZERO, overnight).quantize(CENT),
         non_marginable_buying_power=max(ZERO, account.cash + short - reserved).quantize(CENT),
         initial_margin=margin.initial_margin(long - short, leverage),
-        maintenance_margin=margin.maintenance_margin(account.holdings.values(), prices),
+        maintenance_margin=margin.maintenance_margin(account.positions(), prices),
         last_maintenance_margin=account.last_maintenance,
         margin_call=account.margin_call.amount,
         sma=account.sma.quantize(CENT),
