@@ -1,6 +1,6 @@
 """The path of the price inside a bar: four anchors (open, one extreme, the other, close) and, at finer resolutions, points between them.
 
-The anchors are the bar's own prices; what lies between is a Brownian bridge from anchor to anchor, reflected at the extremes and
+The anchors are the bar's own prices at drawn times; between them lies a Brownian bridge from anchor to anchor, reflected at the extremes and
 rounded to the tick, whose draws are counter-based on (seed, symbol, bar, step): the same bar has the same path in every process.
 Its standard deviation follows from the bar's range (Parkinson 1980).
 """
@@ -20,7 +20,7 @@ ANCHORS = 4
 # A point owns the volume from half way to the point before to half way to the next. Of the four anchors these are 0 to 20 %, 20 to 50 %,
 # 50 to 80 % and 80 to 100 % of the bar's time (the extremes tend to come early and late); finer paths interpolate.
 _HALF_WAY, _TIME = (0.0, 1 / 6, 0.5, 5 / 6, 1.0), (0.0, 0.2, 0.5, 0.8, 1.0)
-_PATH = 1000  # first purpose of the path's draws
+_PATH, _PLACES = 1000, 1002  # first purposes of the path's draws
 _RANGE_TO_SIGMA = 1.0 / math.sqrt(8.0 / math.pi)
 
 
@@ -33,12 +33,6 @@ def check_points(points: int) -> int:
     if points < ANCHORS:
         raise ValueError(f"expected path_points >= {ANCHORS} (open, two extremes, close), found {points}")
     return points
-
-
-def anchor_positions(points: int) -> tuple[int, int, int, int]:
-    """Which points of a path are the open, the first extreme, the second extreme and the close."""
-    first = (2 * points + 1) // 6
-    return 0, first, points - 1 - first, points - 1
 
 
 def volume_shares(points: int, early_share: float) -> tuple[float, ...]:
@@ -71,9 +65,23 @@ def _inside(price: float, low: float, high: float) -> float:
 
 
 @kernel
-def bar_path(anchors: Any, positions: Any, low: float, high: float, seed: int, symbol_key: int, bar_time: int) -> npt.NDArray[np.float64]:
-    """Prices of all points of a bar. ``anchors``: its four prices in the order they come; ``positions``: their places on the path."""
-    points = positions[3] + 1
+def anchor_places(anchors: Any, points: int, seed: int, symbol_key: int, bar_time: int) -> npt.NDArray[np.int64]:
+    """Which points of a path are the open, the first extreme, the second and the close. They are drawn (a leg takes time like the square of
+    its length, as in diffusion, times an exponential draw): if extremes came at known times, a client would know a low when it sees one."""
+    times = np.empty(3, dtype=np.float64)
+    for part in range(3):
+        length = abs(anchors[part + 1] - anchors[part]) + 1e-9
+        times[part] = -length * length * math.log(1.0 - uniform_draw(seed, symbol_key, bar_time, part, _PLACES)) + 1e-30
+    spare = (points - ANCHORS) / (times[0] + times[1] + times[2])
+    first = 1 + int(spare * times[0] + 0.5)
+    second = first + 1 + int(spare * times[1])
+    return np.array([0, first, min(second, points - 2), points - 1], dtype=np.int64)
+
+
+@kernel
+def bar_path(anchors: Any, points: int, low: float, high: float, seed: int, symbol_key: int, bar_time: int) -> npt.NDArray[np.float64]:
+    """Prices of all ``points`` of a bar. ``anchors``: its four prices in the order they come."""
+    positions = anchor_places(anchors, points, seed, symbol_key, bar_time)
     path = np.empty(points, dtype=np.float64)
     deviation = (high - low) * _RANGE_TO_SIGMA / math.sqrt(points - 1.0)
     for part in range(3):

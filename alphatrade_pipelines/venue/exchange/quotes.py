@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 
 from alphatrade_pipelines.venue.exchange import fills
-from alphatrade_pipelines.venue.exchange.path import ANCHORS, anchor_positions, bar_path, check_points, volume_shares, whole_sizes
+from alphatrade_pipelines.venue.exchange.path import ANCHORS, bar_path, check_points, volume_shares, whole_sizes
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile
 from alphatrade_pipelines.venue.exchange.tape import EXTENDED_KINDS, BarTape, Point, TapeBar
 
@@ -97,7 +97,6 @@ class Prices:
         self.per_bar = check_points(per_bar)
         self.quotes = {symbol: self._first_quote(symbol, now) for symbol in tape.symbols}
         self._shares = volume_shares(per_bar, profile.early_volume_share)
-        self._positions = anchor_positions(per_bar)
         self._printed: list[Quote] = []
         self._point: Point | None = None
 
@@ -218,7 +217,7 @@ class Prices:
         if self.per_bar == ANCHORS:
             quote.path = anchors
         else:
-            laid = bar_path(np.array(anchors), np.array(self._positions), low, high, self.seed, quote.key, quote.bar)
+            laid = bar_path(np.array(anchors), self.per_bar, low, high, self.seed, quote.key, quote.bar)
             quote.path = laid.tolist()
 
     def _widening(self, quote: Quote, minutes: float) -> float:

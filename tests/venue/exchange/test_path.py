@@ -14,7 +14,7 @@ from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, intraday_b
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig, VenueError, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange import fills
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
-from alphatrade_pipelines.venue.exchange.path import anchor_positions, bar_path, volume_shares, whole_sizes
+from alphatrade_pipelines.venue.exchange.path import bar_path, volume_shares, whole_sizes
 
 FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 BAR = (100.0, 104.0, 98.0, 101.0, 10_000.0)
@@ -22,8 +22,14 @@ BAR = (100.0, 104.0, 98.0, 101.0, 10_000.0)
 
 def path(anchors: list[float], points: int, seed: int = 1, key: int = 2, bar: int = 3) -> list[float]:
     low, high = min(anchors), max(anchors)
-    laid: list[float] = bar_path(np.array(anchors), np.array(anchor_positions(points)), low, high, seed, key, bar).tolist()
+    laid: list[float] = bar_path(np.array(anchors), points, low, high, seed, key, bar).tolist()
     return laid
+
+
+def in_order(laid: list[float], anchors: list[float]) -> bool:
+    """Does the path pass the anchors one after the other, each at a point of its own."""
+    left = iter(laid)
+    return all(anchor in left for anchor in anchors)
 
 
 def prices_seen(points: int, profile: str = "plain") -> list[float]:
@@ -53,7 +59,8 @@ def test_a_path_meets_its_anchors_and_never_leaves_the_bar(
     anchors = [open_, *((low, high) if low_first else (high, low)), close]
     laid = path(anchors, points, key=key)
     assert len(laid) == points
-    assert [laid[place] for place in anchor_positions(points)] == anchors
+    assert (laid[0], laid[-1]) == (open_, close)
+    assert in_order(laid, anchors)
     assert min(laid) >= low
     assert max(laid) <= high
     assert all(price == round(price, 2) for price in laid)  # on the tick, to the last bit
@@ -63,6 +70,19 @@ def test_equal_keys_give_equal_paths_and_different_keys_others() -> None:
     anchors = [100.0, 98.0, 104.0, 101.0]
     assert path(anchors, 61) == path(anchors, 61)
     assert len({tuple(path(anchors, 61, seed, key, bar)) for seed, key, bar in [(1, 2, 3), (9, 2, 3), (1, 9, 3), (1, 2, 9)]}) == 4
+
+
+def test_no_moment_of_a_bar_is_known_to_be_its_extreme() -> None:
+    """Buying below the open (selling above it) at a third of the bar's time and leaving at two thirds earned the whole range of every bar
+    while the extremes came at those times; on walks that go nowhere it must earn nothing."""
+    rng, gains = np.random.default_rng(5), []
+    for key in range(2_000):
+        walk = 100 + np.cumsum(np.r_[0, rng.normal(0, 0.05, 390)]).round(2)
+        open_, low, high, close = walk[0], walk.min(), walk.max(), walk[-1]
+        between = [low, high] if open_ - low <= high - open_ else [high, low]
+        laid = path([open_, *between, close], 61, key=key)
+        gains.append(np.sign(open_ - laid[20]) * (laid[40] - laid[20]))
+    assert np.mean(gains) < 0.05  # dollars; it was 1.41
 
 
 def test_steps_between_anchors_vary_like_a_bridge_of_the_bars_range() -> None:
@@ -79,7 +99,7 @@ def test_four_points_are_the_open_the_extremes_and_the_close() -> None:
 def test_a_finer_path_passes_the_same_anchors_in_the_same_order() -> None:
     seen = prices_seen(61)
     assert len(seen) == 61
-    assert [seen[place] for place in anchor_positions(61)] == [100.0, 98.0, 104.0, 101.0]
+    assert in_order(seen, [100.0, 98.0, 104.0, 101.0])
 
 
 def test_fewer_points_than_anchors_are_refused() -> None:
