@@ -1,6 +1,6 @@
 """The path of the price inside a bar: four anchors (open, one extreme, the other, close) and, at finer resolutions, points between them.
 
-The anchors are the bar's own prices at drawn times; between them lies a Brownian bridge from anchor to anchor, reflected at the extremes and
+The anchors are the bar's own prices at drawn times; between them lies a Brownian bridge, reflected at the extremes and
 rounded to the tick, whose draws are counter-based on (seed, symbol, bar, step): the same bar has the same path in every process.
 Its standard deviation follows from the bar's range (Parkinson 1980).
 """
