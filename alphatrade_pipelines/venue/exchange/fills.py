@@ -76,10 +76,11 @@ def volume_fraction(elapsed: float, early_share: float) -> float:
 @kernel
 def shares_available(volume: float, begin: float, end: float, participation: float, taken: float) -> float:
     """Whole shares this account may still take out of a stretch of the bar's ``volume``: the one from the cumulated share ``begin`` to
-    ``end``. However finely a bar is cut, its stretches add up to floor(volume * participation)."""
-    if not volume > 0.0:
+    ``end``. However finely a bar is cut, its stretches add up to floor(volume * participation), but to one share of a bar that traded:
+    thin minutes would fill nothing for ever."""
+    if not (volume > 0.0 and participation > 0.0):
         return 0.0
-    ours = volume * participation
+    ours = max(volume * participation, min(volume, 1.0))
     return max(0.0, math.floor(ours * end + 1e-9) - math.floor(ours * begin + 1e-9) - taken)
 
 
