@@ -155,12 +155,12 @@ async def test_a_connection_limit_can_be_set() -> None:
 
 async def test_silence_instead_of_authentication_ends_the_connection() -> None:
     async with serving(world()) as (server, at):
-        server.trade_updates.rules = StreamRules(auth_seconds=0.05)
+        server.trade_updates.rules = StreamRules(auth_seconds=0.5)
         async with client(at, "/stream") as one:
             assert await one.hear() == {"action": "error", "data": {"error_message": "auth timeout"}}
             assert await one.closed() == 1008
         async with listener(at) as other:  # in time: it stays
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.7)
             assert await other.ask(LISTEN)
 
 
