@@ -52,12 +52,28 @@ def journal() -> list[Row]:
     return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
 
 
+def venue() -> list[Row]:
+    """The exchange's matching core."""
+    from benchmarks import venue_core
+
+    return venue_core.rows()
+
+
+def venue_server() -> list[Row]:
+    """The exchange's server."""
+    from benchmarks import venue_server
+
+    return venue_server.rows()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "bars": bars,
     "features": features,
     "regime": regime,
     "backtest": backtest,
     "journal": journal,
+    "venue": venue,
+    "venue_server": venue_server,
 }
 
 

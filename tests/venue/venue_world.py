@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
@@ -14,6 +15,7 @@ from alphatrade_pipelines.venue import OPTIMISTIC, BarTape, Exchange, ExchangeCo
 
 D = Decimal
 Row = tuple[float, float, float, float, float]  # open high low close volume
+FLAT: Row = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 # no cost, no chance, adverse extreme first: what remains is arithmetic one can do by hand
 PLAIN: FillProfile = replace(OPTIMISTIC, name="plain", path="adverse_first")
@@ -72,6 +74,14 @@ def until(ex: Exchange, kind: str) -> None:
     while (step := ex.advance()) is not None and step.kind != kind:
         pass
     assert step is not None, f"the tape ended before the next {kind}"
+
+
+def go_to(ex: Exchange, at: datetime) -> None:
+    """Let everything up to ``at`` happen, and time pass until then."""
+    while ex.next_step_at is not None and ex.next_step_at <= at:
+        ex.advance()
+    ex.tick(at)
+    assert ex.now == at
 
 
 def play(ex: Exchange) -> None:

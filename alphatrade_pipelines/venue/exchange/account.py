@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from fractions import Fraction
 
+from alphatrade_pipelines.venue.exchange import margin
 from alphatrade_pipelines.venue.exchange.profiles import FeeSchedule
 
 CENT = Decimal("0.01")
@@ -66,6 +67,9 @@ class Account:
         self.dividends = ZERO
         self.cash_in_lieu = ZERO
         self.realized = ZERO
+        self.sma = cash  # special memorandum account: Regulation T's credit line
+        self.last_maintenance = ZERO
+        self.margin_call = margin.MarginCall()
         self.holdings: dict[str, Holding] = {}
 
     def quantity(self, symbol: str) -> Decimal:
@@ -73,28 +77,34 @@ class Account:
         holding = self.holdings.get(symbol)
         return holding.qty if holding else ZERO
 
+    def positions(self) -> dict[str, Decimal]:
+        """Signed positions by symbol."""
+        return {symbol: holding.qty for symbol, holding in self.holdings.items()}
+
     def trade(self, symbol: str, sign: int, qty: Decimal, price: Decimal) -> Decimal:
         """Book one execution; returns the fee it cost."""
         fee = execution_fee(self.fees, sign, qty, price)
         holding = self.holdings.setdefault(symbol, Holding(symbol))
-        before = holding.realized
+        before, exposure = holding.realized, abs(holding.qty)
         holding.trade(sign * qty, price)
         self.realized += holding.realized - before
         self.cash -= sign * qty * price + fee
         self.fees_paid += fee
+        self.sma -= (abs(holding.qty) - exposure) * price / 2  # opening takes half its value out of the line, closing gives it back
         if holding.qty == ZERO:
             del self.holdings[symbol]
         return fee
 
     def split(self, symbol: str, ratio: Fraction, price_after: Decimal) -> None:
-        """Convert a position: ``ratio`` new shares for each old one; what is left of a share is paid in cash at ``price_after``."""
+        """Convert a position: ``ratio`` new shares for each old one; what is left of a share (of a billionth, where the position was
+        fractional) is paid in cash at ``price_after``."""
         holding = self.holdings.get(symbol)
         if holding is None:
             return
-        whole = holding.qty == holding.qty.to_integral_value()
+        unit = Decimal(1) if holding.qty == holding.qty.to_integral_value() else Decimal("1e-9")
         qty = holding.qty * ratio.numerator / ratio.denominator
-        if whole and qty != qty.to_integral_value():
-            kept = qty.to_integral_value(ROUND_FLOOR if qty > 0 else ROUND_CEILING)
+        kept = qty.quantize(unit, ROUND_DOWN)
+        if qty != kept:
             payment = ((qty - kept) * price_after).quantize(CENT)
             self.cash += payment
             self.cash_in_lieu += payment
@@ -126,6 +136,15 @@ class Account:
     def leverage(self, equity: Decimal) -> Decimal:
         """The multiplier in force: 1 below the margin minimum of $2,000."""
         return self.multiplier if equity >= MARGIN_MINIMUM else Decimal(1)
+
+    def close_session(self, prices: Mapping[str, Decimal]) -> bool:
+        """Mark the day: maintenance margin, and the credit line at least at what equity exceeds the initial margin by. True when a margin
+        call has been unmet for so long that the account is to be frozen."""
+        long, short = self.market_value(prices)
+        equity = self.cash + long + short
+        self.last_maintenance = margin.maintenance_margin(self.positions(), prices)
+        self.sma = max(self.sma, equity - margin.initial_margin(long - short, self.leverage(equity)))
+        return self.margin_call.mark(self.last_maintenance, equity)
 
     def buying_power(self, prices: Mapping[str, Decimal], reserved: Decimal) -> Decimal:
         """multiplier x equity - gross exposure - what open orders reserve, never negative."""

@@ -41,8 +41,9 @@ def not_found(message: str) -> VenueError:
     return VenueError(404, 40410000, message)
 
 
-def duplicate_client_id() -> VenueError:
-    return malformed("client_order_id must be unique")
+def duplicate_client_id(http_status: int = 422) -> VenueError:
+    """40010001 under an HTTP status that fidelity may change."""
+    return VenueError(http_status, 40010001, "client_order_id must be unique")
 
 
 def insufficient_buying_power(buying_power: Decimal, cost_basis: Decimal) -> VenueError:

@@ -3,37 +3,36 @@ give the same executions, in process (backtest) or behind the server (paper)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from decimal import ROUND_DOWN, Decimal
 
-from alphatrade_pipelines.venue.exchange import order_entry, rules, views
-from alphatrade_pipelines.venue.exchange.account import ZERO, Account
+from alphatrade_pipelines.venue.exchange import order_entry, session_events, views
+from alphatrade_pipelines.venue.exchange.account import Account
 from alphatrade_pipelines.venue.exchange.book import Book
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
-from alphatrade_pipelines.venue.exchange.errors import (
-    VenueError,
-    duplicate_client_id,
-    forbidden,
-    insufficient_buying_power,
-    insufficient_quantity,
-    invalid,
-    not_found,
-)
-from alphatrade_pipelines.venue.exchange.ledger import Ledger, digest
+from alphatrade_pipelines.venue.exchange.desk import OrderDesk
+from alphatrade_pipelines.venue.exchange.errors import not_found
+from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
+from alphatrade_pipelines.venue.exchange.hours import TradingHours
+from alphatrade_pipelines.venue.exchange.ledger import Ledger
+from alphatrade_pipelines.venue.exchange.levers import Halt, Levers, Notice, OutsideTrade
 from alphatrade_pipelines.venue.exchange.matching import Matcher
 from alphatrade_pipelines.venue.exchange.orders import BookOrder, Fill, TradeUpdate, VenueOrder, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange.profiles import FillProfile, profile_named
 from alphatrade_pipelines.venue.exchange.quotes import Prices, Quote, money
-from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, to_datetime, to_ns
+from alphatrade_pipelines.venue.exchange.restrictions import AssetFlags, DayTrades, Restrictions
+from alphatrade_pipelines.venue.exchange.schedule import Schedule
+from alphatrade_pipelines.venue.exchange.tape import BarTape, CorporateAction, Point, TapeBar, to_datetime, to_ns
 from alphatrade_pipelines.venue.exchange.views import VenueAccount, VenuePosition
+
+_EXTENDED = ("pre_market", "after_hours")
 
 
 class Exchange:
-    """See the module. ``tape`` and ``config`` are read-only; ``book``, ``cash_account`` and ``ledger`` are open to readers."""
+    """See the module. ``tape`` and ``config`` are read-only; ``book``, ``cash_account``, ``ledger``, ``assets``, ``restrictions`` and
+    ``halts`` are open to readers; ``levers`` move what a client cannot; ``fidelity`` may be swapped at any time."""
 
     def __init__(self, tape: BarTape, config: ExchangeConfig | None = None) -> None:
         """Raises ValueError for a naive start, a start inside a session, or nothing to play."""
@@ -43,21 +42,42 @@ class Exchange:
         self.profile = profile if isinstance(profile, FillProfile) else profile_named(profile)
         if not self.config.cash > 0:
             raise ValueError(f"expected cash > 0, found {self.config.cash}")
+        if not self.config.multiplier >= 1:
+            raise ValueError(f"expected multiplier >= 1, found {self.config.multiplier}")
         self.now = _start(tape, self.config.start)
         number = self.config.account_number or f"PASIM{self.config.seed:07d}"
         self.cash_account = Account(number, self.config.cash, self.config.multiplier, self.profile.fees)
-        self.book = Book(self.cash_account, self.now)
+        self.book = Book(self.cash_account, self.now, self.config.fidelity)
         self.matcher = Matcher(self.book, self.profile, self.config.seed, tape.timeframe.minutes * 60.0)
         self.ledger = Ledger()
         self.market_open = False
-        self.market = Prices(tape, self.profile, self.now)
+        self.market = Prices(tape, self.profile, self.now, self.config.seed, self.config.path_points)
+        self.hours = TradingHours(tape.calendar)
+        self.schedule = Schedule()
+        self.desk = OrderDesk(self)
+        self.levers = Levers(self)
+        self.assets = {symbol: AssetFlags() for symbol in tape.symbols}
+        self.restrictions = Restrictions()
+        self.halts: dict[str, Halt] = {}
+        self.notices: list[Notice] = []
+        self.outside_trades: list[OutsideTrade] = []
+        self.day_trades = DayTrades()
+        self.book.on_fill = self._executed
         self.equity_history: list[tuple[date, datetime, Decimal]] = []
         self.dividends: list[tuple[datetime, CorporateAction, Decimal, Decimal]] = []
-        self._counter = 0
         self._points = self._all_points()
         self._next = next(self._points, None)
         if self._next is None:
             raise ValueError(f"nothing to play: no session of the tape between {self.now} and {self.config.end or 'its end'}")
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """The switches in force."""
+        return self.book.fidelity
+
+    @fidelity.setter
+    def fidelity(self, fidelity: Fidelity) -> None:
+        self.book.fidelity = fidelity
 
     # --- time ---------------------------------------------------------------------------------------------------------------------
 
@@ -69,7 +89,7 @@ class Exchange:
     @property
     def next_close(self) -> datetime:
         """The close of the current session, else of the next."""
-        return self.tape.calendar.next_close(self.now)
+        return self.hours.next_close(self.now)
 
     @property
     def next_step_at(self) -> datetime | None:
@@ -90,70 +110,60 @@ class Exchange:
         self._pass_time(point.at)
         actions: tuple[CorporateAction, ...] = ()
         if point.kind == "pre_open":
-            actions = self._corporate_actions(point.session)
+            actions = session_events.corporate_actions(self, point.session)
         elif point.kind == "session_open":
-            self._open_session()
-        bars = self.market.walk(point, self.cash_account.quantity, self._meet) if point.bar is not None else ()
-        if point.kind == "session_close":
-            self._close_session(point)
+            session_events.open_session(self)
+        bars = self._walk(point)
+        if point.kind == "session_open":
+            session_events.after_opening(self)
+        elif point.kind == "session_close":
+            session_events.close_session(self, point)
         return Step(point.at, point.kind, bars, actions)
+
+    def reread_tape(self) -> None:
+        """The days to come have changed on the tape: plan them anew. The session that is open goes on as planned."""
+        self.hours = TradingHours(self.tape.calendar)
+        if self._next is not None and self._next.session >= self.tape.first_session_after(self.now):
+            self._points = (point for point in self._all_points() if point.at > self.now)
+            self._next = next(self._points, None)
 
     def _all_points(self) -> Iterator[Point]:
         for session in range(self.tape.first_session_after(self.now), len(self.tape.sessions)):
             if self.config.end is not None and self.tape.sessions[session].open > self.config.end:
                 return
-            yield from (point for point in self.tape.points(session) if point.at >= self.now)
+            yield from (point for point in self.tape.points(session, self.config.path_points) if point.at >= self.now)
 
     def _pass_time(self, to: datetime) -> None:
-        seconds = (to - self.now).total_seconds()
-        if self.market_open and seconds > 0 and self.cash_account.holdings:
-            positions = {symbol: holding.qty for symbol, holding in self.cash_account.holdings.items()}
-            self.ledger.pass_time(seconds, positions, self.book.working)
-        self.now = self.book.now = to
+        while (due := self.schedule.pop(to)) is not None:
+            self._flow(due[0])
+            due[1]()
+        self._flow(to)
 
-    # --- what happens ---------------------------------------------------------------------------------------------------------------
+    def _flow(self, to: datetime) -> None:
+        if self.market_open and to > self.now and self.cash_account.holdings:
+            self.ledger.pass_time(self.now, to, self.cash_account.positions(), self.book.working)
+        self.now = self.book.now = max(to, self.now)
 
-    def _corporate_actions(self, session: int) -> tuple[CorporateAction, ...]:
-        actions = tuple(self.tape.actions[session])
-        for action in actions:
-            if action.dividend:
-                held = self.cash_account.quantity(action.symbol)
-                amount = self.cash_account.dividend(action.symbol, money(action.dividend))
-                if held:
-                    self.dividends.append((self.now, action, held, amount))
-            if action.split != 1.0:
-                self._split(action)
-        return actions
+    def _executed(self, order: BookOrder, fill: Fill, before: Decimal) -> None:
+        self.day_trades.executed(order, fill, before)
+        self.ledger.executed(order, fill, before)
 
-    def _split(self, action: CorporateAction) -> None:
-        self.market.split(action.symbol, action.split)
-        for order in [order for order in self.book.live() if order.symbol == action.symbol]:
-            if order.is_live:
-                self.book.cancel_group(order)
-        last = self.market.quotes[action.symbol].price
-        price = ZERO if math.isnan(last) else money(last)
-        self.cash_account.split(action.symbol, Fraction(action.split).limit_denominator(10_000), price)
+    # --- prices -------------------------------------------------------------------------------------------------------------------
 
-    def _open_session(self) -> None:
-        self.market_open = True
-        for order in self.book.live():
-            if order.status == "accepted":
-                order.status = "new"
-                order.updated_at = self.now
-                self.book.emit("new", order)
+    def _walk(self, point: Point) -> tuple[TapeBar, ...]:
+        self.book.extended = point.kind in _EXTENDED
+        self.book.auction = {"session_open": "opening", "session_close": "closing"}.get(point.kind)
+        bars = self.market.walk(point, self.cash_account.quantity, self._meet)
+        self.book.auction = None
+        return bars
 
     def _meet(self, quote: Quote, start: float, end: float, jump: bool) -> None:
         if self.book.working.get(quote.symbol):
             self.matcher.walk(quote, start, end, jump)
 
-    def _close_session(self, point: Point) -> None:
-        self.market_open = False
-        for order in self.book.live():
-            expired = order.time_in_force == "day" or (order.expires_at is not None and order.expires_at <= self.now)
-            if order.is_live and expired:
-                self.book.close(order, self.config.fidelity.day_end_status if order.time_in_force == "day" else "canceled")
-        self.market.close_session()
-        self.equity_history.append((self.tape.sessions[point.session].day, self.now, self.account().equity))
+    def trading_now(self, order: BookOrder) -> bool:
+        """May ``order`` reach the market at once: in the session, or in extended hours if it asks for them."""
+        return self.market_open or (order.extended_hours and self.hours.phase(self.now) in _EXTENDED)
 
     # --- orders ---------------------------------------------------------------------------------------------------------------------
 
@@ -163,95 +173,15 @@ class Exchange:
         Raises:
             VenueError: refused, with Alpaca's HTTP status, code and message.
         """
-        try:
-            self._check(request)
-        except VenueError as error:
-            self.ledger.refused(self.now, request, error.code, error.message)
-            raise
-        position = self.cash_account.quantity(request.symbol)
-        order = order_entry.make_order(request, self.now, self.cash_account.number, self._counter, position)
-        self._counter += len(order.members)
-        order.expires_at = self._expiry(order)
-        for member in order.members:
-            member.expires_at = order.expires_at
-            self.book.add(member)
-        self.ledger.accepted(self.now, request, order)
-        order.status = "pending_new" if self.market_open else "accepted"
-        answer = order.snapshot()
-        self.book.emit(order.status, order)
-        if self.market_open:
-            self._arrive(order)
-        return answer
-
-    def _expiry(self, order: BookOrder) -> datetime:
-        if order.time_in_force == "gtc":
-            return order_entry.gtc_expiry(self.now)
-        return self.next_close
-
-    def _arrive(self, order: BookOrder) -> None:
-        order.status = "new"
-        self.book.emit("new", order)
-        quote = self.market.quotes[order.symbol]
-        if quote.live:
-            for member in order.members:
-                if member.active and member.is_live:
-                    self.matcher.attempt(member, quote, quote.price, quote.price, True)
-        if order.time_in_force == "ioc" and order.is_live:
-            self.book.close(order, "canceled")
-
-    def _check(self, request: VenueOrderRequest) -> None:
-        rules.check_shape(request)
-        quote = self.market.quotes.get(request.symbol)
-        if quote is None:
-            raise invalid(f'asset "{request.symbol}" not found')
-        if math.isnan(quote.price):
-            raise invalid(f'asset "{request.symbol}" is not tradable')
-        if request.client_order_id is not None and request.client_order_id in self.book.by_client_id:
-            raise duplicate_client_id()
-        if request.time_in_force == "ioc" and not self.market_open:
-            raise invalid("ioc orders are only accepted while the market is open")
-        price = money(quote.price)
-        rules.check_leg_prices(request, price)
-        position = self.cash_account.quantity(request.symbol)
-        closing = position * (1 if request.side == "buy" else -1) < 0
-        if wrong := rules.check_purpose(request, closing):
-            raise wrong
-        live = self.book.live()
-        if self.config.fidelity.wash_check:
-            rules.check_wash_trade(request, live)
-        if closing:
-            rules.check_quantity_available(request, position, live)
-        else:
-            rules.check_one_direction(request, live)
-            self._check_funds(request, price)
-
-    def _check_funds(self, request: VenueOrderRequest, price: Decimal) -> None:
-        if request.side == "sell":
-            if request.qty != request.qty.to_integral_value():
-                raise invalid("fractional orders cannot be sold short")
-            if self.cash_account.leverage(self.account().equity) <= 1:
-                raise forbidden("account is not allowed to short")
-        cost = (order_entry.order_value(request, price, self.half_spread(price)) * request.qty).quantize(Decimal("0.01"))
-        if cost < 1:
-            raise forbidden("cost basis must be >= minimal amount of order 1")
-        power = self.buying_power()
-        if cost > power:
-            raise insufficient_buying_power(power, cost)
-
-    def half_spread(self, price: Decimal) -> Decimal:
-        """Half the spread the profile quotes at ``price``, in dollars."""
-        return self.market.half_spread(price)
+        return self.desk.submit(request)
 
     def cancel(self, order_id: str) -> None:
-        """Cancel an order and what is open of its group. The confirmation comes as an update.
+        """Cancel an order and what is open of its group. The confirmation comes as an update, after ``cancel_lag_seconds``.
 
         Raises:
-            VenueError: 404 unknown order; 422 already terminal.
+            VenueError: 404 unknown order; 422 already terminal or pending.
         """
-        order = self._find(order_id)
-        if not order.is_live:
-            raise invalid(f'order is already in "{order.status}" state')
-        self.book.cancel_group(order)
+        self.desk.cancel(self._find(order_id))
 
     def replace(
         self,
@@ -262,46 +192,16 @@ class Exchange:
         stop_price: Decimal | None = None,
         time_in_force: str | None = None,
         client_order_id: str | None = None,
+        trail: Decimal | None = None,
     ) -> VenueOrder:
-        """Replace an order by one with a NEW id; the old one ends ``replaced``. Legs: prices only.
+        """Replace an order by one with a NEW id; the old one ends ``replaced``. Legs: prices only. With ``replace_lag_seconds`` both are
+        pending first, and the new one ends ``rejected`` if the old one fills before.
 
         Raises:
             VenueError: 404 unknown; 422 not replaceable in its state, or the change breaks a rule; 403 no funds or shares for more.
         """
-        old = self._find(order_id)
-        changes = order_entry.Changes(qty, limit_price, stop_price, time_in_force, client_order_id)
-        order_entry.check_replace(old, changes)
-        if client_order_id is not None and client_order_id in self.book.by_client_id:
-            raise duplicate_client_id()
-        new = order_entry.replacement(old, changes, self.now, self.cash_account.number, self._counter)
-        self._check_more(old, new)
-        self._counter += 1
-        new.expires_at = self._expiry(new)
-        old.replaced_by = new.id
-        order_entry.swap(old, new)
-        self.book.close(old, "replaced")
-        self.book.add(new)
-        answer = new.snapshot()
-        self.book.emit("new", new)
-        quote = self.market.quotes[new.symbol]
-        if self.market_open and quote.live and new.active:
-            self.matcher.attempt(new, quote, quote.price, quote.price, True)
-        return answer
-
-    def _check_more(self, old: BookOrder, new: BookOrder) -> None:
-        extra = new.remaining - old.remaining
-        if extra <= 0 and new.limit_price == old.limit_price:
-            return
-        if not new.opening:
-            position = self.cash_account.quantity(new.symbol)
-            held, related = rules.held_for_orders(new.symbol, position, self.book.live())
-            if extra > abs(position) - held:
-                raise insufficient_quantity(new.symbol, new.remaining, abs(position), held - old.remaining, related)
-            return
-        price = money(self.market.quotes[new.symbol].price)
-        cost = order_entry.reserve(new, price) - order_entry.reserve(old, price)
-        if cost > self.buying_power():
-            raise insufficient_buying_power(self.buying_power(), cost)
+        changes = order_entry.Changes(qty, limit_price, stop_price, time_in_force, client_order_id, trail)
+        return self.desk.replace(self._find(order_id), changes)
 
     def close_position(self, symbol: str, qty: Decimal | None = None, percentage: Decimal | None = None) -> VenueOrder:
         """Send a market DAY order that closes all of a position, ``qty`` of it, or ``percentage`` (0 to 100) of it.
@@ -314,8 +214,9 @@ class Exchange:
             raise not_found("position does not exist")
         amount = abs(position)
         if percentage is not None:
-            amount = (amount * percentage / 100).quantize(Decimal("1e-9")).normalize()
-            amount = amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+            # a position in whole shares is closed in whole shares (Alpaca docs of DELETE /v2/positions/{symbol})
+            unit = Decimal(1) if amount == amount.to_integral_value() else Decimal("1e-9")
+            amount = (amount * percentage / 100).quantize(unit, ROUND_DOWN)
         elif qty is not None:
             amount = qty
         return self.submit(VenueOrderRequest(symbol, "sell" if position > 0 else "buy", amount))
@@ -344,20 +245,33 @@ class Exchange:
         asked = query or order_entry.OrderQuery()
         if status is not None:
             asked = replace(asked, status=status)
-        return order_entry.select(self.book.orders.values(), asked, self.config.fidelity.held_in_open_list)
+        return order_entry.select(self.book.orders, self.book.live(), asked, self.fidelity.held_in_open_list)
 
     def prices(self) -> dict[str, Decimal]:
         """Last price of every symbol that has one."""
         return self.market.last()
 
+    def prices_held(self) -> dict[str, Decimal]:
+        """Last price of every symbol that is held."""
+        return {symbol: money(self.market.quotes[symbol].price) for symbol in self.cash_account.holdings}
+
+    def half_spread(self, price: Decimal) -> Decimal:
+        """Half the spread the profile quotes at ``price``, in dollars."""
+        return self.market.half_spread(price)
+
+    def equity(self) -> Decimal:
+        """Cash and positions at the last prices."""
+        return self.cash_account.equity(self.prices_held())
+
     def buying_power(self) -> Decimal:
         """What may still be bought."""
-        return views.buying_power(self.cash_account, self.book, self.prices())
+        return self.cash_account.buying_power(self.prices_held(), self.book.claims.reserved)
 
     def account(self) -> VenueAccount:
         """The account, marked at the last prices."""
         last = self.equity_history[-1][2] if self.equity_history else self.cash_account.initial_cash
-        return views.view_account(self.cash_account, self.book, self.prices(), last)
+        standing = (self.restrictions, self.day_trades.count)
+        return views.view_account(self.cash_account, self.book, self.prices_held(), last, standing)
 
     def positions(self) -> list[VenuePosition]:
         """Open positions by symbol."""
@@ -372,9 +286,14 @@ class Exchange:
         updates, self.book.updates = self.book.updates, []
         return updates
 
+    def drain_notices(self) -> list[Notice]:
+        """What the market has said since the last call."""
+        notices, self.notices = self.notices, []
+        return notices
+
     def digest(self) -> str:
         """Hash of all executions so far."""
-        return digest(self.book.fills)
+        return self.ledger.digest(self.book.fills)
 
 
 def _start(tape: BarTape, start: datetime | None) -> datetime:

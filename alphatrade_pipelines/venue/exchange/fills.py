@@ -1,10 +1,11 @@
-"""What fills, at what price, how much: scalar kernels, compiled once, shared by the venue and the vectorised backtest.
+"""What fills, at what price, how much: scalar kernels, compiled once, shared by the venue and the backtest.
 
-Prices are floats in dollars, ``side`` is +1 for a buy and -1 for a sell, NaN means "does not trade". A bar is walked as a path of four
-points (open, one extreme, the other, close). Between two points the price moves continuously; at the open it *jumps*, so whatever
-was passed over trades at the open: a gap through a stop fills at the gap.
+Prices are floats in dollars, ``side`` is +1 for a buy and -1 for a sell, NaN means "does not trade". A bar is walked along a path (see
+``path``): between two points the price moves continuously; at the open it *jumps*, so whatever was passed over trades at the open: a
+gap through a stop fills at the gap.
 
-Sources: square-root impact, Almgren et al. (2005), Toth et al. (2011); trade-through for limits, Moallemi & Yuan (2016).
+Sources: square-root impact, Almgren et al. (2005), Toth et al. (2011); place in the queue and trade-through, Moallemi & Yuan (2016);
+what happens to a resting order after its fill, Glosten & Milgrom (1985); spread proportional to volatility, Wyart et al. (2008).
 Draws are counter-based (SplitMix64 over the key), so the fate of an order does not depend on what else was asked before.
 """
 
@@ -20,10 +21,12 @@ from numba import njit
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-REJECTION, QUEUE = 1, 2  # purposes of a draw: two draws for one order and bar are independent
+REJECTION, QUEUE, ADVERSE, PARTIAL = 1, 2, 3, 4  # purposes of a draw: draws for one order and bar but different purposes are independent
+OPEN_HALF_LIFE_MINUTES = 15.0  # the wider spread of the open decays by half in so long
 
 
-def _kernel(function: _F) -> _F:
+def kernel(function: _F) -> _F:
+    """Compile a scalar function once; the compiled code is kept on disk."""
     return cast(_F, njit(cache=True)(function))
 
 
@@ -32,7 +35,7 @@ def stable_key(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-@_kernel
+@kernel
 def _mix(state: Any) -> Any:
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,7 +43,7 @@ def _mix(state: Any) -> Any:
     return state ^ (state >> np.uint64(31))
 
 
-@_kernel
+@kernel
 def uniform_draw(seed: int, symbol_key: int, bar_time: int, order_key: int, purpose: int) -> float:
     """A number in [0, 1) that depends on nothing but its arguments (SplitMix64, Steele et al. 2014, chained over the key)."""
     state = _mix(np.uint64(seed))
@@ -51,13 +54,13 @@ def uniform_draw(seed: int, symbol_key: int, bar_time: int, order_key: int, purp
     return float(state >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@_kernel
+@kernel
 def tick_size(price: float) -> float:
     """Smallest price step: a cent from one dollar on, a hundredth of a cent below (Rule 612)."""
     return 0.01 if price >= 1.0 else 0.0001
 
 
-@_kernel
+@kernel
 def volume_fraction(elapsed: float, early_share: float) -> float:
     """Part of a bar's volume traded when ``elapsed`` (0 to 1) of its time has passed: elapsed**a, with a such that
     ``volume_fraction(0.2, early_share) == early_share`` (40 % of a 15-min bar's volume in its first 3 minutes)."""
@@ -70,21 +73,45 @@ def volume_fraction(elapsed: float, early_share: float) -> float:
     return float(elapsed ** (math.log(early_share) / math.log(0.2)))
 
 
-@_kernel
-def shares_available(volume: float, share: float, participation: float, taken: float) -> float:
-    """Whole shares this account may still take out of a stretch that holds ``share`` of the bar's ``volume``."""
-    if not volume > 0.0:
+@kernel
+def shares_available(volume: float, begin: float, end: float, participation: float, taken: float) -> float:
+    """Whole shares this account may still take out of a stretch of the bar's ``volume``: the one from the cumulated share ``begin`` to
+    ``end``. However finely a bar is cut, its stretches add up to floor(volume * participation), but to one share of a bar that traded:
+    thin minutes would fill nothing for ever."""
+    if not (volume > 0.0 and participation > 0.0):
         return 0.0
-    return max(0.0, math.floor(volume * share * participation + 1e-9) - taken)
+    ours = max(volume * participation, min(volume, 1.0))
+    return max(0.0, math.floor(ours * end + 1e-9) - math.floor(ours * begin + 1e-9) - taken)
 
 
-@_kernel
+@kernel
+def random_part(quantity: float, chance: float, draw: float) -> float:
+    """With probability ``chance`` a whole number of shares between 1 and ``quantity``, evenly; else all of it (Alpaca's paper fills)."""
+    if draw >= chance or quantity <= 1.0:
+        return quantity
+    return 1.0 + math.floor(draw / chance * quantity)
+
+
+@kernel
+def spread_widening(minutes: float, relative_volatility: float, regular: bool, at_open: float, volatile: float, extended: float) -> float:
+    """Factor by which the spread is wider than usual, between 1 and ``max(at_open, extended) * volatile``.
+
+    ``at_open`` at the opening bell, half of the excess gone every 15 ``minutes``; ``extended`` outside regular hours; proportional to
+    ``relative_volatility`` (lagged volatility over that of a stock with 2 % a day) from 1 up to ``volatile``.
+    """
+    factor = 1.0 + (at_open - 1.0) * 0.5 ** (max(minutes, 0.0) / OPEN_HALF_LIFE_MINUTES) if regular else extended
+    if relative_volatility > 1.0:
+        factor *= min(relative_volatility, volatile)
+    return factor
+
+
+@kernel
 def half_spread(price: float, bps: float, multiplier: float, minimum: float) -> float:
     """Half the quoted spread in dollars, widened by ``multiplier``."""
     return max(price * bps * 1e-4 * multiplier, minimum * multiplier)
 
 
-@_kernel
+@kernel
 def square_root_impact(price: float, quantity: float, volatility: float, volume: float, coefficient: float) -> float:
     """Impact in dollars: price * Y * volatility * sqrt(quantity / volume), with volatility and volume of the same period, lagged."""
     if coefficient <= 0.0 or not volume > 0.0 or not volatility > 0.0:
@@ -92,7 +119,7 @@ def square_root_impact(price: float, quantity: float, volatility: float, volume:
     return price * coefficient * volatility * math.sqrt(quantity / volume)
 
 
-@_kernel
+@kernel
 def adverse_move(price: float, volatility: float, latency_seconds: float, bar_seconds: float, fraction: float) -> float:
     """What the market runs away while the order travels, in dollars: ``fraction`` of one sigma over the latency."""
     if not volatility > 0.0 or bar_seconds <= 0.0:
@@ -100,7 +127,7 @@ def adverse_move(price: float, volatility: float, latency_seconds: float, bar_se
     return price * fraction * volatility * math.sqrt(latency_seconds / bar_seconds)
 
 
-@_kernel
+@kernel
 def taker_price(side: int, reference: float, cost: float, low: float, high: float, bound: float) -> float:
     """Execution price of an order that takes liquidity: reference plus cost against the order, rounded to the tick against the order,
     clamped to the bar's [low, high] and never beyond ``bound`` (a limit price; NaN for none)."""
@@ -114,7 +141,7 @@ def taker_price(side: int, reference: float, cost: float, low: float, high: floa
     return float(round(price * 10000.0)) / 10000.0
 
 
-@_kernel
+@kernel
 def stop_reference(side: int, stop: float, start: float, end: float, jump: bool) -> float:
     """Price at which a stop is elected while price goes from ``start`` to ``end``, NaN if it is not.
 
@@ -129,27 +156,46 @@ def stop_reference(side: int, stop: float, start: float, end: float, jump: bool)
     return stop
 
 
-@_kernel
-def limit_reference(side: int, limit: float, start: float, end: float, jump: bool, through: float, queue_won: bool) -> float:
-    """Price at which a limit trades while price goes from ``start`` to ``end``, NaN if it does not.
-
-    After a jump beyond the limit (or on arrival) it is marketable and trades at ``end``, better than its limit. On a continuous move
-    it rests: it trades AT its limit once price has gone ``through`` dollars beyond it, or on a touch if its place in the queue won.
-    """
-    beyond = side * (limit - end)
-    if jump:
-        if beyond > 0.0 or (beyond == 0.0 and queue_won):
-            return end
-        return math.nan
-    beyond = max(beyond, side * (limit - start))
-    if beyond >= through - 1e-9 and beyond >= 0.0:
-        return limit
-    if beyond >= 0.0 and queue_won:
-        return limit
-    return math.nan
+@kernel
+def marketable(side: int, limit: float, price: float, half: float) -> bool:
+    """Does the limit reach the other side's quote, ``half`` a spread from ``price``. Inside the spread it rests, first in its queue."""
+    return side * (limit - price) >= half - 1e-9
 
 
-@_kernel
+@kernel
+def traded_through(side: int, limit: float, start: float, end: float, through: float) -> bool:
+    """Has price, on its way from ``start`` to ``end``, gone ``through`` dollars beyond the limit (0: a touch counts)."""
+    return max(side * (limit - start), side * (limit - end)) >= through - 1e-9
+
+
+@kernel
+def queue_ahead(draw: float, mean_minutes: float, minute_volume: float) -> float:
+    """Shares ahead of an order that joins a price level: uniform between none and twice ``mean_minutes`` of usual volume."""
+    return 2.0 * draw * mean_minutes * max(minute_volume, 0.0)
+
+
+@kernel
+def volume_at_price(volume: float, share: float, limit: float, start: float, end: float) -> float:
+    """Shares that trade AT ``limit`` while price goes from ``start`` to ``end``: the stretch's volume, evenly over the ticks it passes."""
+    if not volume > 0.0 or (limit - start) * (limit - end) > 1e-9:
+        return 0.0
+    return volume * share / (math.floor(abs(end - start) / tick_size(limit) + 1e-6) + 1.0)
+
+
+@kernel
+def fill_denied(side: int, limit: float, close: float, probability: float, draw: float) -> bool:
+    """Adverse selection: an order touched but not traded through misses ``probability`` of the fills after which the bar ends in its
+    favour. It never misses one after which price goes on against it. (The close is looked at to the order's cost only.)"""
+    return side * (close - limit) > 1e-9 and draw < probability
+
+
+@kernel
+def markout(side: int, price: float, later: float) -> float:
+    """What a fill at ``price`` has earned when price is ``later``, in dollars a share; negative = adversely selected."""
+    return side * (later - price)
+
+
+@kernel
 def low_comes_first(position: float, open_: float, high: float, low: float, mode: int) -> bool:
     """Order of the extremes inside a bar. ``mode`` 0: the one adverse to the open position first (flat: as 1); 1: the one nearer to
     the open first; 2: the favourable one first (flat: as 1)."""

@@ -8,17 +8,20 @@ from datetime import datetime
 from decimal import Decimal
 
 TERMINAL = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
+STOP_TYPES = ("stop", "stop_limit", "trailing_stop")
 ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class VenueOrderRequest:
-    """An order as a client sends it. ``take_profit`` is the limit price of the profit leg, ``stop_loss`` the stop price of the loss leg,
-    ``stop_loss_limit`` its limit (stop-limit leg). An OCO's profit price may also stand in ``limit_price``."""
+    """An order as a client sends it: ``qty`` shares or ``notional`` dollars. ``take_profit`` is the limit price of the profit leg,
+    ``stop_loss`` the stop price of the loss leg, ``stop_loss_limit`` its limit (stop-limit leg). An OCO's profit price may also stand in
+    ``limit_price``. A trailing stop has ``trail_price`` (dollars) or ``trail_percent``. ``position_intent`` (buy_to_open ...) is checked
+    against what the order does; ``leg_time_in_force`` counts only with the fidelity switch ``leg_tif_inherited`` off."""
 
     symbol: str
     side: str
-    qty: Decimal
+    qty: Decimal | None = None
     type: str = "market"
     time_in_force: str = "day"
     order_class: str = "simple"
@@ -28,11 +31,18 @@ class VenueOrderRequest:
     stop_loss: Decimal | None = None
     stop_loss_limit: Decimal | None = None
     client_order_id: str | None = None
+    notional: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    extended_hours: bool = False
+    position_intent: str | None = None
+    leg_time_in_force: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
-    """A snapshot of one order. ``legs`` holds the snapshots of its legs (bracket, OCO, OTO)."""
+    """A snapshot of one order. ``legs`` holds the snapshots of its legs (bracket, OCO, OTO). For an order in ``notional`` dollars ``qty``
+    is the number of shares it stands for now (Alpaca's wire sends null there). ``hwm`` is the best price a trailing stop has seen."""
 
     id: str
     client_order_id: str
@@ -60,6 +70,11 @@ class VenueOrder:
     replaces: str | None = None
     position_intent: str = "buy_to_open"
     legs: tuple[VenueOrder, ...] = ()
+    notional: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    hwm: Decimal | None = None
+    extended_hours: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -106,7 +121,10 @@ class TradeUpdate:
 @dataclass(slots=True, eq=False)
 class BookOrder:
     """An order in the book. ``role`` is entry, take_profit or stop_loss; ``sign`` +1 buys. ``active`` = may trade now; ``routed`` = has
-    met the market once (that is when a rejection is drawn); ``draw_key`` seeds its fate and depends on the client's id only."""
+    met the market once (that is when a rejection is drawn); ``draw_key`` seeds its fate and depends on the client's id only.
+    ``ahead``: shares before it in the queue of its price level, None until it rests there. ``reserve_price``: dollars of buying power a
+    share that is still to be filled holds (0 for closing orders). While a replacement is pending, the old order has it as ``successor``
+    and is its ``predecessor``."""
 
     id: str
     client_order_id: str
@@ -126,8 +144,15 @@ class BookOrder:
     opening: bool = True
     active: bool = False
     routed: bool = False
+    ahead: float | None = None
     triggered: bool = False
     stop_cap: Decimal | None = None
+    notional: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    hwm: Decimal | None = None
+    extended_hours: bool = False
+    reserve_price: Decimal = ZERO
     filled_qty: Decimal = ZERO
     filled_value: Decimal = ZERO
     updated_at: datetime | None = None
@@ -141,6 +166,8 @@ class BookOrder:
     replaces: str | None = None
     parent: BookOrder | None = None
     legs: list[BookOrder] = field(default_factory=list)
+    predecessor: BookOrder | None = None
+    successor: BookOrder | None = None
 
     @property
     def side(self) -> str:
@@ -163,6 +190,12 @@ class BookOrder:
         """The whole group: the root and its legs."""
         root = self.root
         return [root, *root.legs]
+
+    @property
+    def standing(self) -> str:
+        """``held`` while a leg waits for its entry, and the stop of a pair until it is elected; else ``new``."""
+        paired = self.role == "stop_loss" and any(member.role == "take_profit" for member in self.members)
+        return "new" if self.active and (self.triggered or not paired) else "held"
 
     @property
     def is_exit_leg(self) -> bool:
@@ -198,5 +231,10 @@ class BookOrder:
             replaced_by=self.replaced_by,
             replaces=self.replaces,
             position_intent=f"{self.side}_to_{way}",
-            legs=tuple(leg.snapshot() for leg in self.legs),
+            legs=tuple(leg.snapshot() for leg in self.legs) if self.legs else (),
+            notional=self.notional,
+            trail_price=self.trail_price,
+            trail_percent=self.trail_percent,
+            hwm=self.hwm,
+            extended_hours=self.extended_hours,
         )

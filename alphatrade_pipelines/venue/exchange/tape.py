@@ -1,28 +1,36 @@
 """The tape: bars cut into the points at which prices are seen, in order, one session after the other.
 
-A bar is walked in four points: its open, two extremes and its close. A session begins with ``session_open`` and ends with
-``session_close``; on the morning of a split or a dividend a ``pre_open`` point comes an hour before the open. Only regular sessions
-are played: bars outside them are left out and counted in ``ignored_bars``.
+A bar is walked in four points (its open, two extremes, its close) or more. A session begins with ``session_open`` and ends with
+``session_close``; on the morning of a split or a dividend a ``pre_open`` point comes before the first print of the day. Bars outside
+regular sessions are left out and counted in ``ignored_bars``, unless ``extended_hours`` are asked for: then those from 4:00 to the open
+are played as ``pre_market`` and those of the four hours after the close (16:00 to 20:00, half days 13:00 to 17:00) as ``after_hours``.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from alphatrade_pipelines.market import SessionCalendar, Timeframe
+from alphatrade_pipelines.venue.exchange.path import ANCHORS
+
+FloatArray = npt.NDArray[np.float64]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKBACK, _MINIMUM = 20, 5  # bars behind the lagged volatility and volume
 _DEFAULT_DAILY_VOLATILITY = 0.02
 _PRE_OPEN = timedelta(hours=1)
+_PRE_OPEN_EXTENDED = timedelta(hours=6)  # 3:30 in New York: before the first pre-market print
+_PRE_MARKET_NS, _AFTER_HOURS_NS = 11 * 1_800_000_000_000, 4 * 3_600_000_000_000  # 5.5 hours before the open, 4 after the close
 _COLUMNS = ("open", "high", "low", "close", "volume")
-PHASES = 4
+EXTENDED_KINDS = ("pre_market", "after_hours")
 
 
 def to_datetime(ns: int) -> datetime:
@@ -74,14 +82,15 @@ class TapeSession:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment at which something may happen. ``bar`` is the start (ns) of the bars walked, None when no price is printed; ``phase`` 0 is
-    their open, 1 and 2 the extremes, 3 the close."""
+    """A moment at which something may happen. ``bar`` is the start (ns) of the bars walked, None when no price is printed; ``phase`` counts
+    the points of a bar from 0, its open; ``is_last`` marks its close."""
 
     at: datetime
     kind: str
     session: int
     bar: int | None = None
     phase: int = 0
+    is_last: bool = False
 
 
 @dataclass(slots=True)
@@ -130,7 +139,9 @@ class Series:
 class BarTape:
     """Bars of one timeframe, ready to be played. ``frame`` keeps the bars it was made of (MultiIndex symbol, timestamp)."""
 
-    def __init__(self, bars: pd.DataFrame, timeframe: Timeframe | str, calendar: SessionCalendar | None = None) -> None:
+    def __init__(
+        self, bars: pd.DataFrame, timeframe: Timeframe | str, calendar: SessionCalendar | None = None, *, extended_hours: bool = False
+    ) -> None:
         """Read ``bars`` (the frame of ``market``: MultiIndex (symbol, timestamp), UTC bar starts, raw prices, optional split, dividend).
 
         Raises:
@@ -138,42 +149,55 @@ class BarTape:
         """
         self.timeframe = Timeframe.parse(timeframe)
         self.calendar = calendar or SessionCalendar()
+        self.extended_hours = extended_hours and not self.timeframe.is_daily
+        self.typical_volatility = _DEFAULT_DAILY_VOLATILITY / math.sqrt(self.timeframe.bars_per_session)
         _check_frame(bars)
         bars = bars.sort_index()
         starts = pd.DatetimeIndex(bars.index.get_level_values(1)).as_unit("ns")
-        inside = self.calendar.in_session(starts, self.timeframe)
-        self.ignored_bars = int((~inside).sum())
-        self.frame = bars[inside]
-        if self.frame.empty:
+        regular = self.calendar.in_session(starts, self.timeframe)
+        if not regular.any():
             raise ValueError("expected bars inside regular XNYS sessions, found none; are the time stamps bar starts in UTC?")
-        starts = starts[inside]
+        kept = regular | _extended(self.calendar, starts) if self.extended_hours else regular
+        self.ignored_bars = int((~kept).sum())
+        self.frame = bars[kept]
+        starts, regular = starts[kept], regular[kept]
         ends = self.calendar.known_at(starts, self.timeframe)
         names = self.frame.index.get_level_values(0).to_numpy()
         self.symbols: tuple[str, ...] = tuple(str(name) for name in sorted(set(names)))
-        self.series = {
-            symbol: _series(symbol, self.frame[names == symbol], starts[names == symbol], ends[names == symbol], self.timeframe)
-            for symbol in self.symbols
-        }
+        self.series: dict[str, Series] = {}
+        for symbol in self.symbols:
+            rows = names == symbol
+            self.series[symbol] = _series(
+                symbol, self.frame[rows], starts[rows], ends[rows], usual=regular[rows], default=self.typical_volatility
+            )
         self.sessions = _sessions(self.calendar, starts)
         self._opens = [to_ns(session.open) for session in self.sessions]
-        self._bar_starts = self._group(starts)
+        self._starts = self._group(starts.asi8, regular)
         self.actions = self._corporate_actions()
 
-    def _group(self, starts: pd.DatetimeIndex) -> list[list[int]]:
-        grouped: list[list[int]] = [[] for _ in self.sessions]
-        closes = [to_ns(session.close) for session in self.sessions]
-        for start in np.unique(starts.asi8).tolist():
-            grouped[bisect_right(closes, start)].append(start)
+    def _group(self, starts: npt.NDArray[np.int64], regular: npt.NDArray[np.bool_]) -> dict[str, list[list[int]]]:
+        """Distinct bar starts by kind (``pre_market``, ``path``, ``after_hours``) and session."""
+        closes = np.array([to_ns(session.close) for session in self.sessions])
+        grouped: dict[str, list[list[int]]] = {kind: [[] for _ in self.sessions] for kind in ("path", *EXTENDED_KINDS)}
+        unique, first = np.unique(starts, return_index=True)
+        session = np.searchsorted(closes, unique, side="right")
+        for start, position, inside in zip(unique.tolist(), session.tolist(), regular[first].tolist(), strict=True):
+            if inside:
+                grouped["path"][position].append(start)
+            elif position < len(closes) and start >= self._opens[position] - _PRE_MARKET_NS:
+                grouped["pre_market"][position].append(start)
+            else:
+                grouped["after_hours"][position - 1].append(start)
         return grouped
 
     def _corporate_actions(self) -> dict[int, list[CorporateAction]]:
         found: dict[int, list[CorporateAction]] = {}
         for series in self.series.values():
-            for position, start in enumerate(series.starts):
-                if series.split[position] != 1.0 or series.dividend[position] != 0.0:
-                    session = self.session_at(to_datetime(start))
-                    action = CorporateAction(series.symbol, self.sessions[session].day, series.split[position], series.dividend[position])
-                    found.setdefault(session, []).append(action)
+            changed = (np.array(series.split) != 1.0) | (np.array(series.dividend) != 0.0)
+            for position in np.flatnonzero(changed).tolist():
+                session = self.session_at(to_datetime(series.starts[position]))
+                action = CorporateAction(series.symbol, self.sessions[session].day, series.split[position], series.dividend[position])
+                found.setdefault(session, []).append(action)
         return {session: sorted(actions, key=lambda action: action.symbol) for session, actions in found.items()}
 
     def session_at(self, at: datetime) -> int:
@@ -187,31 +211,37 @@ class BarTape:
         """Index of the first session that opens at or after ``at``."""
         return bisect_left(self._opens, to_ns(at))
 
-    def points(self, session: int) -> Iterator[Point]:
-        """The points of one session in time order."""
+    def points(self, session: int, per_bar: int = ANCHORS) -> Iterator[Point]:
+        """The points of one session in time order, each bar in ``per_bar`` of them."""
         span = self.sessions[session]
         if session in self.actions:
-            yield Point(span.open - _PRE_OPEN, "pre_open", session)
-        walked = [point for start in self._bar_starts[session] for point in self._walk(session, start)]
+            yield Point(span.open - (_PRE_OPEN_EXTENDED if self.extended_hours else _PRE_OPEN), "pre_open", session)
+        yield from self._walks("pre_market", session, per_bar)
+        walked = list(self._walks("path", session, per_bar))
         if not walked or walked[0].at > span.open:
             yield Point(span.open, "session_open", session)
         for number, point in enumerate(walked):
             if number == 0 and point.at == span.open:
-                yield Point(point.at, "session_open", session, point.bar, point.phase)
+                yield replace(point, kind="session_open")
             elif number == len(walked) - 1 and point.at == span.close:
-                yield Point(point.at, "session_close", session, point.bar, point.phase)
+                yield replace(point, kind="session_close")
             else:
                 yield point
         if not walked or walked[-1].at < span.close:
             yield Point(span.close, "session_close", session)
+        yield from self._walks("after_hours", session, per_bar)
 
-    def _walk(self, session: int, start: int) -> Iterator[Point]:
-        span = self.sessions[session]
-        begin = max(start, to_ns(span.open))
-        end = to_ns(span.close) if self.timeframe.is_daily else min(start + self.timeframe.minutes * 60_000_000_000, to_ns(span.close))
-        for phase in range(PHASES):
-            at = to_datetime(begin + (end - begin) * phase // (PHASES - 1))
-            yield Point(at, "path", session, start, phase)
+    def _walks(self, kind: str, session: int, per_bar: int) -> Iterator[Point]:
+        open_, close = to_ns(self.sessions[session].open), to_ns(self.sessions[session].close)
+        for start in self._starts[kind][session]:
+            begin, end = start, close if self.timeframe.is_daily else start + self.timeframe.minutes * 60_000_000_000
+            if kind == "path":
+                begin, end = max(begin, open_), min(end, close)
+            elif kind == "pre_market":
+                end = min(end, open_)
+            for phase in range(per_bar):
+                at = to_datetime(begin + (end - begin) * phase // (per_bar - 1))
+                yield Point(at, kind, session, start, phase, phase == per_bar - 1)
 
     def bars_ending(self, start: int) -> list[TapeBar]:
         """The bars that start at ``start`` (ns), one a symbol at most, in symbol order."""
@@ -240,17 +270,45 @@ def _sessions(calendar: SessionCalendar, starts: pd.DatetimeIndex) -> tuple[Tape
     )
 
 
-def _series(symbol: str, bars: pd.DataFrame, starts: pd.DatetimeIndex, ends: pd.DatetimeIndex, timeframe: Timeframe) -> Series:
-    def column(name: str, missing: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _extended(calendar: SessionCalendar, starts: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
+    """Which bar starts lie in the hours before an open or after a close."""
+    sessions = _sessions(calendar, starts)
+    far = np.iinfo(np.int64).max // 2
+    opens = np.array([*(to_ns(session.open) for session in sessions), far])
+    closes = np.array([-far, *(to_ns(session.close) for session in sessions)])
+    ns = starts.asi8
+    following = np.searchsorted(closes[1:], ns, side="right")
+    before = (opens[following] - _PRE_MARKET_NS <= ns) & (ns < opens[following])
+    return np.asarray(before | (ns < closes[following] + _AFTER_HOURS_NS), dtype=np.bool_)
+
+
+def _lagged(close: FloatArray, volume: FloatArray, growth: FloatArray, default: float) -> tuple[FloatArray, FloatArray]:
+    """Volatility (``default`` where unknown) and mean volume (the bar's own) of the twenty bars before each, across splits."""
+    before = pd.Series(np.log(close * growth)).diff().rolling(_LOOKBACK, min_periods=_MINIMUM).std().shift(1)
+    mean = pd.Series(volume / growth).rolling(_LOOKBACK, min_periods=_MINIMUM).mean().shift(1).to_numpy() * growth
+    return before.fillna(default).to_numpy(), np.where(np.isnan(mean), volume, mean)
+
+
+def _series(
+    symbol: str,
+    bars: pd.DataFrame,
+    starts: pd.DatetimeIndex,
+    ends: pd.DatetimeIndex,
+    *,
+    usual: npt.NDArray[np.bool_],
+    default: float,
+) -> Series:
+    """``usual``: which bars are regular; those and the others have lagged statistics of their own kind."""
+
+    def column(name: str, missing: float) -> FloatArray:
         return bars[name].to_numpy(dtype=float) if name in bars.columns else np.full(len(bars), missing)
 
     close, volume, split = column("close", np.nan), column("volume", np.nan), column("split", 1.0)
     typical = (column("high", np.nan) + column("low", np.nan) + close) / 3
-    vwap = column("vwap", np.nan)
-    growth = np.cumprod(split)
-    before = pd.Series(np.log(close * growth)).diff().rolling(_LOOKBACK, min_periods=_MINIMUM).std().shift(1)
-    default = _DEFAULT_DAILY_VOLATILITY / np.sqrt(timeframe.bars_per_session)
-    usual = pd.Series(volume / growth).rolling(_LOOKBACK, min_periods=_MINIMUM).mean().shift(1).to_numpy() * growth
+    vwap, growth = column("vwap", np.nan), np.asarray(np.cumprod(split), dtype=np.float64)
+    volatility, average_volume = np.empty(len(bars)), np.empty(len(bars))
+    for kind in (usual, ~usual) if not usual.all() else (usual,):
+        volatility[kind], average_volume[kind] = _lagged(close[kind], volume[kind], growth[kind], default)
     ns = starts.asi8.tolist()
     return Series(
         symbol=symbol,
@@ -266,6 +324,6 @@ def _series(symbol: str, bars: pd.DataFrame, starts: pd.DatetimeIndex, ends: pd.
         dividend=column("dividend", 0.0).tolist(),
         vwap=np.where(np.isnan(vwap), typical, vwap).tolist(),
         trade_count=[int(count) for count in np.nan_to_num(column("trade_count", 1.0), nan=1.0)],
-        volatility=before.fillna(default).tolist(),
-        average_volume=np.where(np.isnan(usual), volume, usual).tolist(),
+        volatility=volatility.tolist(),
+        average_volume=average_volume.tolist(),
     )

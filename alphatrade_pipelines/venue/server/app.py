@@ -1,59 +1,102 @@
 """One port that speaks Alpaca: trading and data REST, both streams, and ``/admin`` for whoever started the venue.
 
-The exchange behind it is pure; this module owns time (stepped or by the clock), the wire and nothing else. Loopback only.
+The exchange behind it is pure; this module owns time (stepped or by the clock), the wire and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
+import ipaddress
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
-from alphatrade_pipelines.venue.exchange.tape import TapeBar
-from alphatrade_pipelines.venue.faults.injector import Faults
-from alphatrade_pipelines.venue.server import wire
-from alphatrade_pipelines.venue.server.streams import MarketData, TradeUpdates
-from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
+from alphatrade_pipelines.venue.faults.injector import Injector
+from alphatrade_pipelines.venue.faults.middleware import middleware as fault_middleware
+from alphatrade_pipelines.venue.faults.scenario import Scenario
+from alphatrade_pipelines.venue.server import page, wire
+from alphatrade_pipelines.venue.server.feeds import MarketData
+from alphatrade_pipelines.venue.server.gate import Gate
+from alphatrade_pipelines.venue.server.market_messages import MarketMessages
+from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
+from alphatrade_pipelines.venue.server.portfolio import EquityCurve
+from alphatrade_pipelines.venue.server.prints import PrintLog
+from alphatrade_pipelines.venue.server.protocol import VenueRunner
+from alphatrade_pipelines.venue.server.streams import StreamRules, TradeUpdates
+from alphatrade_pipelines.venue.server.wire import Json
 
 log = structlog.get_logger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SESSION_SECONDS = 23_400.0
-_FEEDS = "iex|sip|test|delayed_sip|boats|overnight|otc"
+MODES = ("stepped", "accelerated", "real_time")
+FEEDS = ("iex", "sip", "test", "delayed_sip", "boats", "overnight", "otc")
+_STREAMS = frozenset({"/stream", *(f"/v2/{feed}" for feed in FEEDS)})
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """``port`` 0 picks a free one. ``mode``: ``stepped`` (time moves by POST /admin/step) or ``accelerated`` (``speed`` venue seconds a
-    second while the market is open; the default passes a session in a minute; nights take ``closed_seconds``).
-    ``requests_per_minute`` 0 = no rate limit. ``idle_exit_seconds``: end when nobody has asked or been connected for so long."""
+    """How an exchange is served.
 
+    Attributes:
+        host, port: where it listens; port 0 picks a free one.
+        mode: ``stepped`` (time moves by POST /admin/step), ``accelerated`` or ``real_time``.
+        speed: venue seconds a wall second while the market is open (accelerated); the default passes a session in a minute.
+        closed_seconds: wall seconds of a night or a weekend; None = as long as they last at that speed.
+        requests_per_minute: of a key, 0 = any number.
+        connection_limit, symbol_limit: clients of a data feed, trade and quote subscriptions of a client; 0 = any number (StreamRules).
+        idle_exit_seconds: end when nobody has asked or been connected for so long.
+        scenario: faults armed from the start.
+    """
+
+    host: str = "127.0.0.1"
     port: int = 0
     key: str = "sim"
     secret: str = "sim"
     mode: str = "stepped"
     speed: float = SESSION_SECONDS / 60
-    closed_seconds: float = 3.0
+    closed_seconds: float | None = 3.0
     requests_per_minute: int = 0
+    connection_limit: int = 1
+    symbol_limit: int = 0
     idle_exit_seconds: float | None = None
+    scenario: Scenario | None = None
     admin_token: str | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in ("stepped", "accelerated"):
-            raise ValueError(f"expected mode stepped or accelerated, found {self.mode!r}")
-        if not self.speed > 0:
-            raise ValueError(f"expected speed > 0, found {self.speed}")
+        if self.mode not in MODES:
+            raise ValueError(f"expected mode {' or '.join(MODES)}, found {self.mode!r}")
+        Pace(self.speed, self.closed_seconds)
         if not self.key or not self.secret:
             raise ValueError("expected a key and a secret, found an empty one")
+        for name in ("requests_per_minute", "connection_limit", "symbol_limit", "idle_exit_seconds"):
+            if (limit := getattr(self, name)) is not None and not limit >= 0:
+                raise ValueError(f"expected {name} >= 0, found {limit}")
+
+    @property
+    def is_reachable_from_outside(self) -> bool:
+        """Does it listen beyond the loopback interface?"""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def shown_host(self) -> str:
+        """The host as it stands in a URL that works on this machine."""
+        if self.host in ("0.0.0.0", "::"):
+            return "127.0.0.1" if self.host == "0.0.0.0" else "[::1]"
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def pace(self) -> Pace | None:
+        """How time runs; None when it is moved by hand."""
+        if self.mode == "stepped":
+            return None
+        return Pace(1.0 if self.mode == "real_time" else self.speed, self.closed_seconds)
 
 
 class VenueServer:
@@ -63,48 +106,58 @@ class VenueServer:
         self.exchange = exchange
         self.config = config or ServerConfig()
         self.created_at = exchange.now
-        self.faults = Faults()
-        self.trade_updates = TradeUpdates(self.config.key, self.config.secret, self.faults)
-        self.market_data = MarketData(self.config.key, self.config.secret)
+        self.injector = Injector(exchange, self.config.scenario)
+        self.injector.streams = self
+        rules = self._stream_rules()
+        self.trade_updates = TradeUpdates(rules, self.injector)
+        self.market_data = MarketData(rules, self.injector)
+        self._messages = MarketMessages(exchange)
+        pace = self.config.pace
+        self.pacer = None if pace is None else Pacer(exchange, pace, self.step, self._flowed, self._trades_until_next_step)
         self.admin_token = self.config.admin_token or secrets.token_urlsafe(24)
         self.closed = asyncio.Event()
         self.steps = 0
-        self.configurations: Json = {
-            "dtbp_check": None,
-            "fractional_trading": True,
-            "max_margin_multiplier": wire.text(exchange.config.multiplier),
-            "no_shorting": False,
-            "pdt_check": None,
-            "suspend_trade": False,
-            "trade_confirm_email": "none",
-            "ptp_no_exception_entry": False,
-            "max_options_trading_level": None,
-        }
-        self._publishing = asyncio.Lock()
+        self.equity = EquityCurve(exchange)
+        self.prints = PrintLog(exchange)
         self._stepping = asyncio.Lock()
         self._last_request = time.monotonic()
-        self._window: list[float] = []
-        self._since: tuple[float, float] | None = None  # accelerated: when the wait for the next step began, how long it lasts
+        keyless = _STREAMS | page.PATHS
+        self.gate = Gate(
+            self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=keyless
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
+
+    def _stream_rules(self) -> StreamRules:
+        config = self.config
+        by_the_clock = config.pace is not None
+        return StreamRules(
+            key=config.key,
+            secret=config.secret,
+            # stepped, nobody is cut for being busy: a step waits instead, and a debugger may hold a client for as long as it likes
+            capacity=1024 if by_the_clock else 65_536,
+            heartbeat=30.0 if by_the_clock else None,
+            connection_limit=config.connection_limit,
+            symbol_limit=config.symbol_limit,
+        )
 
     # --- life -----------------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> str:
-        """Open the port; returns ``http://127.0.0.1:PORT``. Raises OSError when the port is taken."""
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.2)
+        """Open the port; returns ``http://HOST:PORT``. Raises OSError when the port is taken."""
+        self._runner = VenueRunner(self._application(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.config.port)
+        site = web.TCPSite(self._runner, self.config.host, self.config.port)
         try:
             await site.start()
         except OSError:
             await self._runner.cleanup()
             raise
-        if self.config.mode == "accelerated":
-            self._tasks.append(asyncio.create_task(self._run_clock()))
+        if self.pacer is not None:
+            self._tasks.append(asyncio.create_task(self._keep_pace(self.pacer)))
         if self.config.idle_exit_seconds is not None:
             self._tasks.append(asyncio.create_task(self._watch_idle(self.config.idle_exit_seconds)))
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return f"http://{self.config.shown_host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Close streams and port at once."""
@@ -117,14 +170,21 @@ class VenueServer:
         self.closed.set()
 
     def _application(self) -> web.Application:
-        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_orders
+        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_market, rest_orders, rest_positions
 
-        app = web.Application(middlewares=[self._errors, self._gate], client_max_size=1 << 20)
-        for module in (admin, rest_orders, rest_account, rest_data):
+        faults = fault_middleware(self.injector, self.publish, _STREAMS)
+        app = web.Application(middlewares=[self.gate.middleware, faults], client_max_size=1 << 20)
+        for module in (page, admin, rest_orders, rest_positions, rest_account, rest_market, rest_data):
             module.add_routes(app.router, self)
         app.router.add_get("/stream", self.trade_updates.handle)
-        app.router.add_get(f"/v2/{{feed:{_FEEDS}}}", self.market_data.handle)
+        app.router.add_get(f"/v2/{{feed:{'|'.join(FEEDS)}}}", self.market_data.handle)
         return app
+
+    def _arrived(self) -> None:
+        self._last_request = time.monotonic()
+        if self.pacer is not None:
+            self.pacer.flow()
+        self.injector.remember()
 
     async def _watch_idle(self, seconds: float) -> None:
         while True:
@@ -142,111 +202,71 @@ class VenueServer:
     async def step(self) -> Json | None:
         """Advance the exchange once and publish what came of it; None at the end of the tape."""
         async with self._stepping:
+            if self.injector.before_step():
+                await self.publish()
             step = self.exchange.advance()
             if step is None:
                 return None
             self.steps += 1
+            self.injector.on_step(step.kind)
+            self.equity.record()
+            printed = self.prints.record()
             await self.publish()
-            await self.market_data.publish([self._bar_message(bar) for bar in step.bars])
+            self.market_data.publish(self._messages.of_step(step, printed, self.market_data.listened()))
+            if self.may_step:
+                await asyncio.gather(self.trade_updates.flush(), self.market_data.flush())
             return {"at": wire.stamp(step.at), "kind": step.kind}
 
-    def _bar_message(self, bar: TapeBar) -> Json:
-        daily = self.exchange.tape.timeframe.is_daily
-        at = bar.start.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0) if daily else bar.start
-        return {"T": "d" if daily else "b", "S": bar.symbol, **wire.bar(bar, at), "t": at}
+    async def step_until(self, kind: str) -> Json | None:
+        """Step until one of ``kind`` has been taken; None if the tape ended before."""
+        while (moved := await self.step()) is not None and moved["kind"] != kind:
+            await asyncio.sleep(0)  # the others are served in between
+        return moved
 
     async def publish(self) -> None:
-        """Send the trade updates the exchange has produced, in order."""
-        async with self._publishing:
-            await self.trade_updates.publish([wire.trade_update(update) for update in self.exchange.drain()])
+        """Queue what the exchange has to say, in order: trade updates, halts and price bands. Waits for nobody."""
+        updates = self.exchange.drain()
+        if self.trade_updates.connections or self.injector.faults:  # else nobody can hear them, and no fault counts them
+            self.trade_updates.publish([wire.trade_update(update) for update in updates])
+        self.market_data.publish(self._messages.of_notices())
+        self.injector.remember()
 
-    async def _run_clock(self) -> None:
-        while (at := self.exchange.next_step_at) is not None:
-            wait = (at - self.exchange.now).total_seconds() / self.config.speed
-            if not self.exchange.market_open:
-                wait = min(wait, self.config.closed_seconds)
-            self._since = (time.monotonic(), wait)
-            await asyncio.sleep(wait)
-            self._since = None
-            await self.step()
-        log.info("end of the tape", at=self.exchange.now.isoformat())
+    def cut(self, stream: str, *, abort: bool) -> None:
+        """End every connection of ``trade_updates``, ``data`` or ``both``: with a close frame (1001), or by aborting the TCP connection."""
+        for hub in (self.trade_updates, self.market_data):
+            if stream in (hub.name, "both"):
+                hub.cut(abort=abort)
 
-    def let_time_pass(self) -> None:
-        """By the clock, venue time flows between two steps as well."""
-        if self._since is None or self.exchange.next_step_at is None or not self._since[1]:
-            return
-        began, wait = self._since
-        remaining = wait - (time.monotonic() - began)
-        span = self.exchange.next_step_at - self.exchange.now
-        if 0 < remaining < wait:
-            self.exchange.tick(self.exchange.now + span * (1 - remaining / wait))
-            self._since = (time.monotonic(), remaining)
+    def _trades_until_next_step(self) -> bool:
+        """Is the market open, or are there prints to come in the extended hours that run?"""
+        exchange = self.exchange
+        if exchange.market_open or not exchange.tape.extended_hours or exchange.next_step_at is None:
+            return exchange.market_open
+        phases = {exchange.hours.phase(at) for at in (exchange.now, exchange.next_step_at)}
+        return phases in ({"pre_market"}, {"pre_market", "regular"}, {"regular"}, {"after_hours"})
 
-    # --- the gate -------------------------------------------------------------------------------------------------------------------
+    async def _flowed(self) -> None:
+        self.injector.on_step()
+        await self.publish()
 
-    @web.middleware
-    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every failure leaves in Alpaca's shape, never as a traceback."""
-        try:
-            return await handler(request)
-        except VenueError as error:
-            return web.json_response(error.body(), status=error.http_status)
-        except web.HTTPRequestEntityTooLarge:
-            return web.json_response({"code": 41310000, "message": "request body too large"}, status=413)
-        except web.HTTPException as error:
-            message = {404: "endpoint not found", 405: "method not allowed"}.get(error.status, error.reason)
-            return web.json_response({"code": error.status * 100_000 + 10_000, "message": message}, status=error.status)
-        except Exception:
-            log.exception("internal error of the venue", path=request.path, method=request.method)
-            return web.json_response({"code": 50010000, "message": "internal server error"}, status=500)
+    async def _keep_pace(self, pacer: Pacer) -> None:
+        await pacer.run()
+        log.info("end of the tape: the market stays closed, requests are still answered", at=self.exchange.now.isoformat())
 
-    @web.middleware
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._last_request = time.monotonic()
-        self.let_time_pass()
-        if request.path.startswith("/admin"):
-            given = request.headers.get("X-Admin-Token", "")
-            if not hmac.compare_digest(given.encode(), self.admin_token.encode()):
-                raise VenueError(401, 40110000, "request is not authorized")
-        elif "Upgrade" not in request.headers:
-            self._check_keys(request)
-            self._check_rate()
-        return await handler(request)
+    def pause(self) -> None:
+        """Let venue time stand still. Raises VenueError 409 when it is moved by hand anyway."""
+        self._running_pacer().pause()
 
-    def _check_keys(self, request: web.Request) -> None:
-        key, secret = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
-        if key is None or secret is None:
-            raise VenueError(401, None, "unauthorized.")
-        if (key, secret) != (self.config.key, self.config.secret):
-            raise VenueError(403, None, "forbidden.")
+    def resume(self) -> None:
+        """Let venue time go on. Raises VenueError 409 when it is moved by hand."""
+        self._running_pacer().resume()
 
-    def _check_rate(self) -> None:
-        limit = self.config.requests_per_minute
-        if not limit:
-            return
-        now = time.monotonic()
-        self._window = [at for at in self._window if at > now - 60]
-        if len(self._window) >= limit:
-            raise VenueError(429, 42910000, "rate limit exceeded")
-        self._window.append(now)
+    @property
+    def may_step(self) -> bool:
+        """Does time move by hand now: stepped, or paused?"""
+        return self.pacer is None or self.pacer.paused
 
-
-async def read_json(request: web.Request) -> Any:
-    """The JSON body; VenueError 400 when it is none."""
-    try:
-        return await request.json(loads=_loads)
-    except (ValueError, RecursionError):
-        raise VenueError(400, 40010000, "request body format is invalid") from None
-
-
-def _loads(body: str) -> Any:
-    def refuse(word: str) -> Any:
-        raise ValueError(word)
-
-    return json.loads(body, parse_constant=refuse)
-
-
-def cut(request: web.Request) -> None:
-    """Drop the TCP connection without an answer."""
-    if request.transport is not None:
-        request.transport.abort()
+    def _running_pacer(self) -> Pacer:
+        if self.pacer is None:
+            raise VenueError(409, None, "this venue is stepped: time moves by POST /admin/step only")
+        return self.pacer

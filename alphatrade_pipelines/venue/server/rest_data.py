@@ -1,41 +1,58 @@
-"""/v2/stocks and /v1/corporate-actions: only what is known at venue time."""
+"""/v2/stocks and /v1/corporate-actions: only what is known at venue time. Refusals are 400 without a code, as the data API's are."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
 from aiohttp import web
 
-from alphatrade_pipelines.market import BarDataError, Timeframe, adjust
 from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.tape import TapeBar
 from alphatrade_pipelines.venue.server import requests, wire
+from alphatrade_pipelines.venue.server.bars import KnownBars, WireFrame, invalid_query
+from alphatrade_pipelines.venue.server.prints import Seen
+from alphatrade_pipelines.venue.server.rest_market import announced
 from alphatrade_pipelines.venue.server.wire import NEW_YORK, Json
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.venue.server.app import VenueServer
 
-_ADJUSTMENTS = ("raw", "split", "dividend", "all")
+Row = TypeVar("Row")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_FEEDS = ("iex", "sip", "otc", "delayed_sip", "boats", "overnight")
+_DIRECTIONS = ("asc", "desc")
+_DAY = WireFrame(1, "Day")
 _SINGULAR = {"forward_splits": "forward_split", "reverse_splits": "reverse_split", "cash_dividends": "cash_dividend"}
 
 
 def add_routes(router: web.UrlDispatcher, server: VenueServer) -> None:
     """Register the market-data endpoints."""
     routes = DataRoutes(server)
-    router.add_get("/v2/stocks/bars", routes.bars)
-    router.add_get("/v2/stocks/bars/latest", routes.latest_bars)
-    router.add_get("/v2/stocks/trades/latest", routes.latest_trades)
-    router.add_get("/v2/stocks/quotes/latest", routes.latest_quotes)
-    router.add_get("/v2/stocks/snapshots", routes.snapshots)
-    router.add_get("/v1/corporate-actions", routes.corporate_actions)
+    for path, handler in (
+        ("/v2/stocks/bars", routes.bars),
+        ("/v2/stocks/trades", routes.trades),
+        ("/v2/stocks/quotes", routes.quotes),
+        ("/v2/stocks/bars/latest", routes.latest_bars),
+        ("/v2/stocks/trades/latest", routes.latest_trades),
+        ("/v2/stocks/quotes/latest", routes.latest_quotes),
+        ("/v2/stocks/snapshots", routes.snapshots),
+        ("/v1/corporate-actions", routes.corporate_actions),
+    ):
+        router.add_get(path, _answering(handler))
 
 
-def _invalid(message: str) -> VenueError:
-    return VenueError(400, None, message)
+def _answering(handler: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except VenueError as error:
+            raise invalid_query(error.message) if error.http_status == 422 else error from None
+
+    return answer
 
 
 class DataRoutes:
@@ -43,201 +60,172 @@ class DataRoutes:
 
     def __init__(self, server: VenueServer) -> None:
         self._exchange = server.exchange
-        self._tape = server.exchange.tape
-        self._daily = self._tape.timeframe.is_daily
+        self._injector = server.injector
+        self._prints = server.prints
+        self._bars = KnownBars(server.exchange)
+        self._intraday = not server.exchange.tape.timeframe.is_daily
 
-    # --- bars -------------------------------------------------------------------------------------------------------------------------
+    # --- history ----------------------------------------------------------------------------------------------------------------------
 
     async def bars(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/stocks/bars: symbols in alphabetical order, each in time order; ``limit`` counts across symbols."""
+        """GET /v2/stocks/bars."""
+        frame, adjustment = WireFrame.parse(request.query.get("timeframe")), request.query.get("adjustment") or "raw"
+
+        def rows(symbol: str, start: datetime, end: datetime) -> list[tuple[datetime, TapeBar]]:
+            return self._bars.rows(symbol, frame, adjustment, start, end)
+
+        return self._history(request, "bars", rows, lambda bar, at: wire.bar(bar, at))
+
+    async def trades(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/stocks/trades."""
+        return self._history(request, "trades", self._seen, lambda one, _: one.trade())
+
+    async def quotes(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/stocks/quotes."""
+        return self._history(request, "quotes", self._seen, lambda one, _: one.quote())
+
+    def _seen(self, symbol: str, start: datetime, end: datetime) -> list[tuple[datetime, Seen]]:
+        return [(one.at, one) for one in self._prints.between(symbol, start, end)]
+
+    def _history(
+        self,
+        request: web.Request,
+        name: str,
+        rows: Callable[[str, datetime, datetime], list[tuple[datetime, Row]]],
+        write: Callable[[Row, datetime], Json],
+    ) -> web.Response:
+        """A page: symbols in alphabetical order, each in time order; ``limit`` counts across symbols."""
         query = request.query
-        symbols = self._symbols(request)
-        timeframe = self._timeframe(query.get("timeframe"))
+        symbols = self._symbols(query)
         limit = requests.whole(query.get("limit"), "limit", 1000, 10_000)
-        start = requests.instant(query.get("start"), "start") or self._midnight(self._exchange.now)
-        end = requests.instant(query.get("end"), "end") or self._exchange.now
-        token = _read_token(query.get("page_token"))
-        backwards = query.get("sort") == "desc"
-        found: dict[str, list[Json]] = {}
-        count = 0
+        now = self._exchange.now
+        midnight = now.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+        start, end = requests.instant(query.get("start"), "start") or midnight, requests.instant(query.get("end"), "end") or now
+        backwards = requests.choice(query.get("sort"), "sort", _DIRECTIONS, "asc") == "desc"
+        requests.day(query.get("asof") if query.get("asof") != "-" else None, "asof")
+        page = Page(limit, query.get("page_token"), backwards)
         for symbol in symbols:
-            if token and symbol < token[0]:
-                continue
-            rows = [(at, bar) for at, bar in self._rows(symbol, timeframe, query.get("adjustment") or "raw") if start <= at <= end]
-            rows = rows[::-1] if backwards else rows
-            for at, bar in rows:
-                seconds = int(at.timestamp())
-                if token and symbol == token[0] and (seconds > token[1] if backwards else seconds < token[1]):
-                    continue
-                if count == limit:
-                    return web.json_response({"bars": found, "next_page_token": _token(symbol, seconds)})
-                found.setdefault(symbol, []).append(wire.bar(bar, at))
-                count += 1
-        return web.json_response({"bars": found, "next_page_token": None})
+            if symbol >= page.resumes_at and not page.add(symbol, rows(symbol, start, end), write):
+                break
+        return wire.respond({name: page.found, "next_page_token": page.next_token})
 
-    def _symbols(self, request: web.Request) -> list[str]:
-        symbols = requests.names(request.query.get("symbols"))
+    def _symbols(self, query: Mapping[str, str]) -> list[str]:
+        """The known ones of the symbols asked for, sorted. Checks what every data endpoint takes besides."""
+        requests.choice(query.get("feed"), "feed", _FEEDS, "iex")
+        requests.choice(query.get("currency"), "currency", ("USD",), "USD")
+        symbols = requests.names(query.get("symbols"))
         if not symbols:
-            raise _invalid("symbols is required")
-        return sorted({symbol for symbol in symbols if symbol in self._tape.series})
-
-    def _timeframe(self, text: str | None) -> Timeframe:
-        if not text:
-            raise _invalid("timeframe is required")
-        try:
-            asked = Timeframe.parse(text)
-        except BarDataError as error:
-            raise _invalid(f"invalid timeframe: {error}") from None
-        if asked != self._tape.timeframe and not (asked.is_daily and not self._daily):
-            raise _invalid(f"this venue plays {self._tape.timeframe} bars and serves those{'' if self._daily else ' and 1Day'}")
-        return asked
-
-    def _midnight(self, at: datetime) -> datetime:
-        return at.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0)
-
-    def _rows(self, symbol: str, timeframe: Timeframe, adjustment: str) -> list[tuple[datetime, TapeBar]]:
-        """(stamp on the wire, bar) of all known bars, oldest first; daily bars are stamped midnight New York."""
-        series = self._tape.series[symbol]
-        bars = [series.bar(position) for position in range(series.known(self._exchange.now))]
-        if adjustment != "raw":
-            bars = self._adjusted(bars, adjustment)
-        if timeframe != self._tape.timeframe:
-            bars = self._by_session(bars)
-        return [(self._midnight(bar.start) if timeframe.is_daily else bar.start, bar) for bar in bars]
-
-    def _adjusted(self, bars: list[TapeBar], adjustment: str) -> list[TapeBar]:
-        if adjustment not in _ADJUSTMENTS:
-            raise _invalid(f"invalid adjustment {adjustment!r}: {', '.join(_ADJUSTMENTS)}")
-        if adjustment == "dividend":
-            raise _invalid("this venue adjusts for splits, or for splits and dividends (all), not for dividends alone")
-        if not bars:
-            return bars
-        columns = ("open", "high", "low", "close", "volume", "split", "dividend", "vwap")
-        index = pd.MultiIndex.from_tuples([(bar.symbol, pd.Timestamp(bar.start)) for bar in bars], names=["symbol", "timestamp"])
-        frame = pd.DataFrame([[getattr(bar, name) for name in columns] for bar in bars], index=index, columns=list(columns))
-        scaled = adjust(frame, bars[-1].start, dividends=adjustment == "all")
-        return [
-            TapeBar(bar.symbol, bar.start, bar.end, **{name: float(row[name]) for name in columns}, trade_count=bar.trade_count)
-            for bar, row in zip(bars, scaled.to_dict("records"), strict=True)
-        ]
-
-    def _by_session(self, bars: list[TapeBar]) -> list[TapeBar]:
-        days: dict[int, list[TapeBar]] = {}
-        for bar in bars:
-            days.setdefault(self._tape.session_at(max(bar.start, bar.end - timedelta(seconds=1))), []).append(bar)
-        complete = [group for session, group in days.items() if self._tape.sessions[session].close <= self._exchange.now]
-        return [_merge(group) for group in complete]
+            raise invalid_query("symbols is required")
+        return sorted({symbol for symbol in symbols if symbol in self._exchange.tape.series})
 
     # --- the present --------------------------------------------------------------------------------------------------------------------
 
-    def _known(self, symbol: str) -> list[TapeBar]:
-        """The last two known bars, newest first."""
-        series = self._tape.series[symbol]
-        known = series.known(self._exchange.now)
-        return [series.bar(position) for position in range(known - 1, max(-1, known - 3), -1)]
-
-    def _wire_bar(self, bar: TapeBar) -> Json:
-        return wire.bar(bar, self._midnight(bar.start) if self._daily else bar.start)
-
     async def latest_bars(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/stocks/bars/latest."""
-        known = {symbol: self._known(symbol) for symbol in self._symbols(request)}
-        return web.json_response({"bars": {symbol: self._wire_bar(bars[0]) for symbol, bars in known.items() if bars}})
-
-    def _trade(self, symbol: str) -> Json:
-        price = float(self._exchange.prices()[symbol])
-        return {"t": wire.stamp(self._exchange.now), "x": "V", "p": price, "s": 100, "c": ["@"], "i": 1, "z": "C"}
-
-    def _quote(self, symbol: str) -> Json:
-        price = self._exchange.prices()[symbol]
-        half = self._exchange.half_spread(price)
-        sides = {"ap": float(price + half), "as": 1, "ax": "V", "bp": float(price - half), "bs": 1, "bx": "V"}
-        return {"t": wire.stamp(self._exchange.now), **sides, "c": ["R"], "z": "C"}
-
-    def _priced(self, request: web.Request) -> list[str]:
-        prices = self._exchange.prices()
-        return [symbol for symbol in self._symbols(request) if symbol in prices]
+        latest = {symbol: self._bars.latest(symbol, self._bars.finest, 1) for symbol in self._symbols(request.query)}
+        return wire.respond({"bars": {symbol: wire.bar(bars[0][1], bars[0][0]) for symbol, bars in latest.items() if bars}})
 
     async def latest_trades(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/stocks/trades/latest: the last price as a trade."""
-        return web.json_response({"trades": {symbol: self._trade(symbol) for symbol in self._priced(request)}})
+        """GET /v2/stocks/trades/latest."""
+        latest = {symbol: self._prints.latest(symbol) for symbol in self._symbols(request.query)}
+        return wire.respond({"trades": {symbol: one.trade() for symbol, one in latest.items() if one}})
 
     async def latest_quotes(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/stocks/quotes/latest: the last price plus and minus the profile's half spread."""
-        return web.json_response({"quotes": {symbol: self._quote(symbol) for symbol in self._priced(request)}})
+        """GET /v2/stocks/quotes/latest."""
+        latest = {symbol: self._prints.latest(symbol) for symbol in self._symbols(request.query)}
+        return wire.respond({"quotes": {symbol: one.quote() for symbol, one in latest.items() if one}})
 
     async def snapshots(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/stocks/snapshots (no wrapper key)."""
+        """GET /v2/stocks/snapshots (no wrapper key). ``minuteBar`` is the last bar of an intraday tape, ``dailyBar`` the day so far."""
         found: Json = {}
-        for symbol in self._priced(request):
-            known = [self._wire_bar(bar) for bar in self._known(symbol)] + [None, None]
-            days = {"dailyBar": known[0], "prevDailyBar": known[1]} if self._daily else {"minuteBar": known[0]}
-            found[symbol] = {"latestTrade": self._trade(symbol), "latestQuote": self._quote(symbol), **days}
-        return web.json_response(found)
+        for symbol in self._symbols(request.query):
+            if (latest := self._prints.latest(symbol)) is None:
+                continue
+            found[symbol] = {"latestTrade": latest.trade(), "latestQuote": latest.quote()}
+            if self._intraday and (minute := self._bars.latest(symbol, self._bars.finest, 1)):
+                found[symbol]["minuteBar"] = wire.bar(minute[0][1], minute[0][0])
+            for name, (at, bar) in zip(("dailyBar", "prevDailyBar"), self._bars.latest(symbol, _DAY, 2), strict=False):
+                found[symbol][name] = wire.bar(bar, at)
+        return wire.respond(found)
 
     # --- corporate actions ------------------------------------------------------------------------------------------------------------
 
     async def corporate_actions(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/corporate-actions: ex-dates up to the next session, which is when this venue announces them."""
         query = request.query
-        today = self._exchange.now.astimezone(NEW_YORK).date().isoformat()
-        first, last = (query.get("start") or today)[:10], (query.get("end") or today)[:10]
-        symbols, kinds, ids = (requests.names(query.get(name)) for name in ("symbols", "types", "ids"))
+        today = self._exchange.now.astimezone(NEW_YORK).date()
+        first, last = ((requests.day(query.get(name), name) or today).isoformat() for name in ("start", "end"))
+        symbols, cusips, kinds, ids = (requests.names(query.get(name)) for name in ("symbols", "cusips", "types", "ids"))
         limit = requests.whole(query.get("limit"), "limit", 100, 1000)
         offset = _read_token(query.get("page_token"))[1] if query.get("page_token") else 0
         found = [
             (kind, entry)
-            for kind, entry in self._announced()
+            for action in announced(self._exchange)
+            for kind, entry in wire.corporate_actions(action)
             if (not symbols or entry["symbol"] in symbols) and (not kinds or _SINGULAR[kind] in kinds)
+            if not cusips or (entry.get("cusip") or entry["old_cusip"]) in cusips
             if (entry["id"] in ids if ids else first <= entry["ex_date"] <= last)
         ]
-        if query.get("sort") == "desc":
+        found += [
+            ("name_changes", entry)
+            for entry in self._injector.name_changes
+            if (not symbols or {entry["old_symbol"], entry["new_symbol"]} & set(symbols)) and (not kinds or "name_change" in kinds)
+            if not cusips or {entry["old_cusip"], entry["new_cusip"]} & set(cusips)
+            if (entry["id"] in ids if ids else first <= entry["process_date"] <= last)
+        ]
+        if requests.choice(query.get("sort"), "sort", _DIRECTIONS, "asc") == "desc":
             found.reverse()
         page: dict[str, list[Json]] = {}
         for kind, entry in found[offset : offset + limit]:
             page.setdefault(kind, []).append(entry)
-        token = _token("", offset + limit) if offset + limit < len(found) else None
-        return web.json_response({"corporate_actions": page, "next_page_token": token})
-
-    def _announced(self) -> list[tuple[str, Json]]:
-        horizon = self._exchange.next_open
-        return [
-            pair
-            for session, actions in sorted(self._tape.actions.items())
-            if self._tape.sessions[session].open <= horizon
-            for action in actions
-            for pair in wire.corporate_actions(action)
-        ]
+        token = _token("", offset + limit, 0) if offset + limit < len(found) else None
+        return wire.respond({"corporate_actions": page, "next_page_token": token})
 
 
-def _merge(bars: list[TapeBar]) -> TapeBar:
-    volume = sum(bar.volume for bar in bars)
-    return TapeBar(
-        symbol=bars[0].symbol,
-        start=bars[0].start,
-        end=bars[-1].end,
-        open=bars[0].open,
-        high=max(bar.high for bar in bars),
-        low=min(bar.low for bar in bars),
-        close=bars[-1].close,
-        volume=volume,
-        split=bars[0].split,
-        dividend=bars[0].dividend,
-        vwap=sum(bar.vwap * bar.volume for bar in bars) / volume if volume else bars[-1].close,
-        trade_count=sum(bar.trade_count for bar in bars),
-    )
+class Page:
+    """Rows of several symbols up to a limit. The token names the first row not given: symbol, time, and how many of the symbol's rows of
+    that very time came before, so that what becomes known between two pages moves nothing."""
+
+    def __init__(self, limit: int, token: str | None, backwards: bool) -> None:
+        self.found: dict[str, list[Json]] = {}
+        self.next_token: str | None = None
+        self._left = limit
+        self._resume = _read_token(token)
+        self._backwards = backwards
+
+    @property
+    def resumes_at(self) -> str:
+        """Symbols before this one were given on earlier pages."""
+        return self._resume[0]
+
+    def add(self, symbol: str, rows: list[tuple[datetime, Row]], write: Callable[[Row, datetime], Json]) -> bool:
+        """Take what fits of a symbol's rows (oldest first); False when the page is full."""
+        resumed, since, skip = self._resume
+        before, same = None, 0
+        for at, row in reversed(rows) if self._backwards else rows:
+            micros = int(at.timestamp() * 1_000_000)
+            same = same + 1 if micros == before else 0
+            before = micros
+            if symbol == resumed and ((micros > since) == self._backwards if micros != since else same < skip):
+                continue
+            if not self._left:
+                self.next_token = _token(symbol, micros, same)
+                return False
+            self.found.setdefault(symbol, []).append(write(row, at))
+            self._left -= 1
+        return True
 
 
-def _token(symbol: str, number: int) -> str:
-    return base64.urlsafe_b64encode(f"{symbol}|{number}".encode()).decode()
+def _token(symbol: str, number: int, skip: int) -> str:
+    return base64.urlsafe_b64encode(f"{symbol}|{number}|{skip}".encode()).decode()
 
 
-def _read_token(token: str | None) -> tuple[str, int]:
-    """(symbol, number) of a page token; ("", 0) when absent."""
+def _read_token(token: str | None) -> tuple[str, int, int]:
+    """What a page token says; ("", 0, 0) when absent."""
     if not token:
-        return "", 0
+        return "", 0, 0
     try:
-        symbol, number = base64.urlsafe_b64decode(token.encode()).decode().split("|")
-        return symbol, int(number)
+        symbol, number, skip = base64.urlsafe_b64decode(token.encode()).decode().split("|")
+        return symbol, int(number), int(skip)
     except (ValueError, binascii.Error):
-        raise _invalid("invalid page_token") from None
+        raise invalid_query("invalid page_token") from None

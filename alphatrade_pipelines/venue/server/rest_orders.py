@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -10,7 +10,6 @@ from aiohttp import web
 from alphatrade_pipelines.venue.exchange.errors import VenueError, malformed
 from alphatrade_pipelines.venue.exchange.orders import VenueOrder
 from alphatrade_pipelines.venue.server import requests, wire
-from alphatrade_pipelines.venue.server.app import cut, read_json
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.venue.server.app import VenueServer
@@ -34,29 +33,27 @@ class OrderRoutes:
     def __init__(self, server: VenueServer) -> None:
         self._server = server
         self._exchange = server.exchange
+        self._symbols = {wire.asset_id(symbol): symbol for symbol in server.exchange.tape.symbols}
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
-        """POST /v2/orders."""
-        faults = self._server.faults
-        asked = requests.order_request(await read_json(request))
-        if faults.take("reject_503"):
-            raise VenueError(503, 50310000, "service unavailable")
+        """POST /v2/orders. ``symbol`` may be an asset id."""
+        asked = requests.order_request(await requests.read_object(request))
+        if asked.symbol in self._symbols:
+            asked = replace(asked, symbol=self._symbols[asked.symbol])
         order = self._exchange.submit(asked)
         await self._server.publish()
-        if faults.take("drop_after_accept"):
-            cut(request)
-        if faults.take("hang_after_accept"):
-            await asyncio.sleep(faults.hang_seconds)
-        if faults.take("error_504_after_accept"):
-            raise VenueError(504, 50410000, "backend request timeout")
         return _answer(order)
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/orders."""
-        return web.json_response([wire.order(order) for order in self._exchange.orders(requests.order_query(request.query))])
+        classes = requests.names(request.query.get("asset_class"))
+        if classes and not {"us_equity", "all"} & set(classes):
+            return wire.respond([])
+        return wire.respond([wire.order(order) for order in self._exchange.orders(requests.order_query(request.query))])
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/orders/{id}."""
+        """GET /v2/orders/{id}. Legs are shown whatever ``nested`` says: a client that looks for its stop must find it."""
+        requests.bool_of(request.query, "nested")
         return _answer(self._exchange.order(request.match_info["id"]))
 
     async def by_client_id(self, request: web.Request) -> web.StreamResponse:
@@ -68,16 +65,13 @@ class OrderRoutes:
 
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v2/orders/{id}."""
-        body = await read_json(request)
-        if not isinstance(body, dict):
-            raise VenueError(400, 40010000, "request body format is invalid")
-        if body.get("trail") not in (None, ""):
-            raise malformed("trail is not supported by this venue")
+        body = await requests.read_object(request)
         order = self._exchange.replace(
             request.match_info["id"],
             qty=requests.decimal_of(body, "qty"),
             limit_price=requests.decimal_of(body, "limit_price"),
             stop_price=requests.decimal_of(body, "stop_price"),
+            trail=requests.decimal_of(body, "trail"),
             time_in_force=requests.text_of(body, "time_in_force"),
             client_order_id=requests.text_of(body, "client_order_id"),
         )
@@ -90,22 +84,27 @@ class OrderRoutes:
         await self._server.publish()
         return web.Response(status=204)
 
-    async def cancel_all(self, _request: web.Request) -> web.StreamResponse:
+    async def cancel_all(self, request: web.Request) -> web.StreamResponse:
         """DELETE /v2/orders."""
-        answers = cancel_all(self._server)
+        answers = cancel_all(self._server, request)
         await self._server.publish()
-        return web.json_response(answers, status=207)
+        return wire.respond(answers, 207)
 
 
-def cancel_all(server: VenueServer) -> list[wire.Json]:
-    """Cancel everything open; one answer an order."""
+def cancel_all(server: VenueServer, request: web.Request) -> list[wire.Json]:
+    """Cancel everything open; one answer an order. A member of a group that an earlier answer has cancelled counts as cancelled."""
     answers: list[wire.Json] = []
     for order in server.exchange.book.live():
+        status, body = 200, None
         if order.is_live:
-            server.exchange.cancel(order.id)
-        answers.append({"id": order.id, "status": 200, "body": None})
+            try:
+                server.injector.check_item(request, order.symbol)
+                server.exchange.cancel(order.id)
+            except VenueError as error:
+                status, body = 500, error.body()
+        answers.append({"id": order.id, "status": status, "body": body})
     return answers
 
 
 def _answer(order: VenueOrder) -> web.Response:
-    return web.json_response(wire.order(order))
+    return wire.respond(wire.order(order))

@@ -1,219 +1,237 @@
-"""The two streams: ``/stream`` (trade updates, JSON in binary frames) and ``/v2/{feed}`` (bars, msgpack or JSON).
+"""What both streams share, and ``/stream``: trade updates, JSON in binary frames (msgpack for clients that ask for it).
 
-Both count the messages they have put on the wire, so that a client in lockstep knows when it has seen everything.
+Publishing only queues: no client can hold up the exchange. By the clock a client whose queue is full is told so and cut (407). Stepped,
+a step waits until everything is handed over instead, so that nothing is lost because a client was busy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import msgpack
 import structlog
 from aiohttp import WSMsgType, web
 
-from alphatrade_pipelines.venue.faults.injector import Faults
-from alphatrade_pipelines.venue.server.wire import Json, stamp
+from alphatrade_pipelines.venue.faults.stream_faults import Outgoing, Stream
+from alphatrade_pipelines.venue.server.connection import Connection, Encoding, Frame, encode
+from alphatrade_pipelines.venue.server.wire import Json
 
 log = structlog.get_logger(__name__)
-_SEND_TIMEOUT = 5.0  # a client that does not read for so long is cut off
-_AUTH_TIMEOUT = 10.0
-_CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
-_CHANNEL_OF = {"b": "bars", "d": "dailyBars"}
+GOING_AWAY, POLICY, INTERNAL = 1001, 1008, 1011  # WebSocket close codes (RFC 6455, 7.4.1)
 
 
-@dataclass(eq=False)
-class Connection:
-    """One client of a stream. ``packed`` = msgpack both ways; ``symbols``: what it listens to, by channel."""
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """Who may listen, and how patiently they are served.
 
-    socket: web.WebSocketResponse
-    packed: bool
-    binary: bool
-    authenticated: bool = False
-    symbols: dict[str, set[str]] = field(default_factory=dict)
+    Attributes:
+        capacity: frames that may wait for one client.
+        heartbeat: seconds between pings, None for none; who does not answer in half of it is gone.
+        patience: seconds a step waits for clients that do not read (stepped mode); then they are slow (407).
+        auth_seconds: wall-clock time to authenticate.
+        connection_limit: authenticated connections a key may hold on one data feed, 0 = any number (Alpaca: 1).
+        trading_connection_limit: the same for ``/stream`` (Alpaca documents none).
+        symbol_limit: trade and quote subscriptions of a connection, 0 = any number (Alpaca's free plan: 30).
+        feeds: data feeds the account is entitled to, empty = all (Alpaca's free plan: iex).
+    """
 
-    async def send(self, message: object) -> bool:
-        """Put one frame on the wire; False (and the connection cut) if the client is gone or does not read."""
-        try:
-            async with asyncio.timeout(_SEND_TIMEOUT):
-                if self.packed:
-                    await self.socket.send_bytes(msgpack.packb(message, datetime=True))
-                elif self.binary:
-                    await self.socket.send_bytes(json.dumps(message).encode())
-                else:
-                    await self.socket.send_str(json.dumps(message))
-        except (TimeoutError, ConnectionError, RuntimeError) as error:
-            log.warning("stream client cut off", error=repr(error))
-            await self.cut()
-            return False
-        return True
+    key: str = "sim"
+    secret: str = "sim"
+    capacity: int = 1024
+    heartbeat: float | None = 30.0
+    patience: float = 20.0
+    auth_seconds: float = 10.0
+    connection_limit: int = 1
+    trading_connection_limit: int = 0
+    symbol_limit: int = 0
+    feeds: frozenset[str] = frozenset()
 
-    async def cut(self) -> None:
-        """Close without waiting for the other side."""
-        with contextlib.suppress(TimeoutError, ConnectionError, RuntimeError):
-            async with asyncio.timeout(0.5):
-                await self.socket.close(code=1001)
 
-    def read(self, frame: Any) -> Mapping[str, Any] | None:
-        """The object in a frame, or None if there is none."""
-        try:
-            value = msgpack.unpackb(frame.data) if self.packed and frame.type == WSMsgType.BINARY else json.loads(frame.data)
-        except (ValueError, TypeError, msgpack.exceptions.ExtraData, msgpack.exceptions.FormatError, msgpack.exceptions.StackError):
-            return None
-        return value if isinstance(value, Mapping) else None
+class StreamFaults(Protocol):
+    """What a stream asks before it speaks; answered by the fault injector."""
+
+    def outgoing(self, stream: Stream, messages: Sequence[Json]) -> list[Outgoing]:
+        """What goes out in place of ``messages``."""
+
+    def refuses_keys(self, stream: str) -> bool:
+        """Whether good keys are refused now."""
+
+    def slot_taken(self, stream: str) -> bool:
+        """Whether a newcomer finds the connection limit used up."""
 
 
 class Hub:
-    """What both streams share: connections, keys, and the count of messages sent to anybody."""
+    """The connections of one stream. ``sent`` counts messages that at least one listening client can receive, ``received`` what came in."""
 
-    def __init__(self, key: str, secret: str) -> None:
-        self._keys = (key, secret)
+    name: Stream
+    json_encoding: Encoding
+
+    def __init__(self, rules: StreamRules, faults: StreamFaults) -> None:
+        self.rules = rules
+        self.faults = faults
         self.connections: set[Connection] = set()
         self.sent = 0
+        self.received = 0
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    # --- a client's life ------------------------------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one client until it leaves."""
+        packed = "msgpack" in request.headers.get("Content-Type", "")
+        connection = Connection(request, "packed" if packed else self.json_encoding, self.rules.capacity, self.rules.heartbeat)
+        await connection.open()
+        self.connections.add(connection)
+        deadline = asyncio.get_running_loop().call_later(self.rules.auth_seconds, self._auth_is_due, connection)
+        try:
+            self.welcome(connection)
+            async for frame in connection.socket:
+                if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    self._take(connection, frame)
+        finally:
+            deadline.cancel()
+            self.connections.discard(connection)
+            await connection.end()
+        return connection.socket
+
+    def _take(self, connection: Connection, frame: Any) -> None:
+        self.received += 1
+        try:
+            self.answer(connection, connection.read(frame))
+        except Exception:
+            log.exception("internal error of the venue", stream=connection.endpoint)
+            self.dismiss(connection, INTERNAL, self.error(500, "internal server error"))
+
+    def _auth_is_due(self, connection: Connection) -> None:
+        if not connection.authenticated:
+            self.dismiss(connection, POLICY, self.error(404, "auth timeout"))
 
     def authorized(self, key: object, secret: object) -> bool:
-        return (key, secret) == self._keys
+        """Are these the venue's keys?"""
+        return (key, secret) == (self.rules.key, self.rules.secret) and not self.faults.refuses_keys(self.name)
+
+    def full(self, connection: Connection, limit: int) -> bool:
+        """Do other authenticated clients of this endpoint use up the ``limit``?"""
+        if self.faults.slot_taken(self.name):
+            return True
+        others = [c for c in self.connections if c.authenticated and not c.leaving and c.endpoint == connection.endpoint]
+        return bool(limit) and len(others) >= limit
+
+    # --- what each stream says its own way --------------------------------------------------------------------------------------------
+
+    def welcome(self, connection: Connection) -> None:
+        """Greet a client that has just connected."""
+
+    def answer(self, connection: Connection, message: Mapping[str, Any] | None) -> None:
+        """React to what a client says (None: it could not be read)."""
+        raise NotImplementedError
+
+    def error(self, code: int, text: str) -> object:
+        """An error message of this stream."""
+        raise NotImplementedError
+
+    # --- delivery ---------------------------------------------------------------------------------------------------------------------
+
+    def say(self, connection: Connection, message: object) -> bool:
+        """Queue a message; see :meth:`put`."""
+        return self.put(connection, encode(message, connection.encoding))
+
+    def put(self, connection: Connection, frame: Frame) -> bool:
+        """Queue a frame without waiting; a client without room for it is told (407) and cut."""
+        if connection.put(frame):
+            return True
+        if not connection.leaving:
+            self.dismiss(connection, POLICY, self.error(407, "slow client"), slow=True)
+        return False
+
+    async def flush(self) -> None:
+        """Wait until every client has been handed everything; who does not read for ``patience`` seconds is slow (407)."""
+        busy = [connection for connection in self.connections if connection.waiting and not connection.leaving]
+        if not busy:
+            return
+        waits = {asyncio.create_task(connection.handed_over()): connection for connection in busy}
+        _, late = await asyncio.wait(waits, timeout=self.rules.patience)
+        for wait in late:
+            wait.cancel()
+            self.dismiss(waits[wait], POLICY, self.error(407, "slow client"), slow=True)
+
+    def dismiss(self, connection: Connection, code: int, last_word: object | None = None, *, slow: bool = False) -> None:
+        """Close a connection in the background; see :meth:`Connection.leave`."""
+        log.info("stream client dismissed", stream=connection.endpoint, code=code, last_word=last_word)
+        connection.leaving = True
+        farewell = asyncio.create_task(connection.leave(code, last_word, slow=slow))
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
 
     async def cut_all(self) -> None:
-        """Close every connection."""
-        await asyncio.gather(*(connection.cut() for connection in list(self.connections)))
+        """Close every connection with 1001."""
+        for farewell in list(self._farewells):
+            farewell.cancel()
+        await asyncio.gather(*(connection.leave(GOING_AWAY) for connection in list(self.connections)))
 
-    async def _open(self, request: web.Request, *, binary: bool) -> Connection:
-        socket = web.WebSocketResponse(timeout=0.5, max_msg_size=1 << 20)
-        await socket.prepare(request)
-        packed = "msgpack" in request.headers.get("Content-Type", "")
-        connection = Connection(socket, packed, binary)
-        self.connections.add(connection)
-        return connection
+    def cut(self, *, abort: bool) -> None:
+        """End every connection in the background: with a close frame (1001), or by dropping the TCP connection."""
+        for connection in list(self.connections):
+            if abort:
+                connection.drop()
+            else:
+                self.dismiss(connection, GOING_AWAY)
 
 
 class TradeUpdates(Hub):
     """``/stream``."""
 
-    def __init__(self, key: str, secret: str, faults: Faults) -> None:
-        super().__init__(key, secret)
-        self._faults = faults
+    name: Stream = "trade_updates"
+    json_encoding: Encoding = "binary"
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one client until it leaves."""
-        connection = await self._open(request, binary=True)
-        try:
-            async for frame in connection.socket:
-                if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    await self._answer(connection, connection.read(frame))
-        finally:
-            self.connections.discard(connection)
-        return connection.socket
+    def error(self, code: int, text: str) -> object:
+        """Alpaca's error frame of this stream carries no code."""
+        return {"action": "error", "data": {"error_message": text}}
 
-    async def _answer(self, connection: Connection, message: Mapping[str, Any] | None) -> None:
+    def answer(self, connection: Connection, message: Mapping[str, Any] | None) -> None:
+        """authenticate (or auth), listen, unlisten."""
         action = message.get("action") if message else None
         data = message.get("data") if message else None
         data = data if isinstance(data, Mapping) else {}
         if message is not None and action in ("authenticate", "auth"):
             key, secret = (data.get("key_id"), data.get("secret_key")) if data else (message.get("key"), message.get("secret"))
-            connection.authenticated = self.authorized(key, secret)
-            status = "authorized" if connection.authenticated else "unauthorized"
-            await connection.send({"stream": "authorization", "data": {"status": status, "action": "authenticate"}})
-        elif action == "listen" and connection.authenticated:
-            streams = data.get("streams")
-            known = [name for name in streams if name == "trade_updates"] if isinstance(streams, list) else []
-            connection.symbols = {name: {"*"} for name in known}
-            await connection.send({"stream": "listening", "data": {"streams": known}})
-        elif action == "listen":
-            await connection.send({"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}})
+            self._authenticate(connection, key, secret)
+        elif action in ("listen", "unlisten") and not connection.authenticated:
+            self.say(connection, {"stream": "authorization", "data": {"status": "unauthorized", "action": action}})
+        elif action in ("listen", "unlisten"):
+            self._listen(connection, data.get("streams"), action == "listen")
         else:
-            await connection.send({"action": "error", "data": {"error_message": "invalid message"}})
+            self.say(connection, self.error(400, "invalid message"))
 
-    async def publish(self, updates: Iterable[Json]) -> None:
-        """Send trade updates to everyone who listens; a muted update is lost, as at a broker."""
-        for update in updates:
-            if self._faults.take("mute_trade_updates"):
-                continue
-            copies = 2 if self._faults.take("duplicate_trade_updates") else 1
-            for _ in range(copies):
-                listeners = [connection for connection in self.connections if connection.symbols]
-                reached = [await connection.send({"stream": "trade_updates", "data": update}) for connection in listeners]
-                self.sent += any(reached)
+    def _authenticate(self, connection: Connection, key: object, secret: object) -> None:
+        known = self.authorized(key, secret)
+        if known and not connection.authenticated and self.full(connection, self.rules.trading_connection_limit):
+            self.dismiss(connection, POLICY, self.error(406, "connection limit exceeded"))
+            return
+        connection.authenticated = known
+        status = "authorized" if known else "unauthorized"
+        self.say(connection, {"stream": "authorization", "data": {"status": status, "action": "authenticate"}})
 
+    def _listen(self, connection: Connection, asked: object, add: bool) -> None:
+        """``listen`` names all the streams wanted from now on; ``unlisten`` those no longer wanted. Unknown streams are left out."""
+        named = {name for name in asked if name == "trade_updates"} if isinstance(asked, list) else set()
+        wanted = named if add else set(connection.symbols) - named
+        connection.symbols = {name: {"*"} for name in wanted}
+        self.say(connection, {"stream": "listening", "data": {"streams": sorted(wanted)}})
 
-class MarketData(Hub):
-    """``/v2/{feed}``."""
+    def publish(self, updates: Sequence[Json]) -> None:
+        """Queue trade updates for everyone who listens."""
+        for outgoing in self.faults.outgoing(self.name, updates):
+            self._publish(outgoing)
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one client until it leaves; it has ten seconds to authenticate."""
-        connection = await self._open(request, binary=False)
-        try:
-            await connection.send([{"T": "success", "msg": "connected"}])
-            await self._serve(connection)
-        finally:
-            self.connections.discard(connection)
-        return connection.socket
-
-    async def _serve(self, connection: Connection) -> None:
-        while True:
-            try:
-                frame = await connection.socket.receive(timeout=None if connection.authenticated else _AUTH_TIMEOUT)
-            except TimeoutError:
-                await connection.send([_error(404, "auth timeout")])
-                await connection.cut()
-                return
-            if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                return
-            await self._answer(connection, connection.read(frame))
-
-    async def _answer(self, connection: Connection, message: Mapping[str, Any] | None) -> None:
-        action = message.get("action") if message else None
-        if message is None or action not in ("auth", "subscribe", "unsubscribe"):
-            await connection.send([_error(400, "invalid syntax")])
-        elif action == "auth":
-            await self._authenticate(connection, message)
-        elif not connection.authenticated:
-            await connection.send([_error(401, "not authenticated")])
-        else:
-            self._subscribe(connection, message, action == "subscribe")
-            listening = {channel: sorted(connection.symbols.get(channel, ())) for channel in _CHANNELS}
-            await connection.send([{"T": "subscription", **listening}])
-
-    async def _authenticate(self, connection: Connection, message: Mapping[str, Any]) -> None:
-        if connection.authenticated:
-            await connection.send([_error(403, "already authenticated")])
-        elif self.authorized(message.get("key"), message.get("secret")):
-            connection.authenticated = True
-            await connection.send([{"T": "success", "msg": "authenticated"}])
-        else:
-            await connection.send([_error(402, "auth failed")])
-
-    def _subscribe(self, connection: Connection, message: Mapping[str, Any], add: bool) -> None:
-        for channel in _CHANNELS:
-            asked = message.get(channel)
-            if isinstance(asked, list):
-                current = connection.symbols.setdefault(channel, set())
-                wanted = {name for name in asked if isinstance(name, str)}
-                connection.symbols[channel] = current | wanted if add else current - wanted
-
-    async def publish(self, messages: list[Json]) -> None:
-        """Send bars to whoever subscribed, one frame a client. Each message's ``t`` is an aware datetime."""
-        reached: set[int] = set()
-        for connection in list(self.connections):
-            wanted = [number for number, message in enumerate(messages) if _wants(connection, message)]
-            if not wanted:
-                continue
-            frame = [messages[number] for number in wanted]
-            if not connection.packed:
-                frame = [{**message, "t": stamp(message["t"])} for message in frame]
-            if await connection.send(frame):
-                reached.update(wanted)
-        self.sent += len(reached)
-
-
-def _wants(connection: Connection, message: Json) -> bool:
-    listening = connection.symbols.get(_CHANNEL_OF[message["T"]], set())
-    return message["S"] in listening or "*" in listening
-
-
-def _error(code: int, text: str) -> Json:
-    return {"T": "error", "code": code, "msg": text}
+    def _publish(self, outgoing: Outgoing) -> None:
+        shown = outgoing.shown or {"stream": "trade_updates", "data": outgoing.message}
+        frames: dict[Encoding, Frame] = {}
+        reached = False
+        for connection in [connection for connection in self.connections if connection.symbols]:
+            if connection.encoding not in frames:
+                frames[connection.encoding] = outgoing.raw or encode(shown, connection.encoding)
+            reached |= self.put(connection, frames[connection.encoding])
+        self.sent += reached and outgoing.counted

@@ -40,9 +40,9 @@ def refusal(ex: Exchange, request: VenueOrderRequest) -> tuple[int, int | None, 
     ("request_", "code", "text"),
     [
         (VenueOrderRequest("AAA", "hold", D(1)), 40010001, "invalid side"),
-        (buy(type="trailing_stop"), 40010001, "invalid type"),
+        (buy(type="iceberg"), 40010001, "invalid type"),
         (buy(order_class="mleg"), 40010001, "invalid order_class"),
-        (buy(time_in_force="fok"), 40010001, "invalid time_in_force"),
+        (buy(time_in_force="gtd"), 40010001, "invalid time_in_force"),
         (buy(qty=0), 40010001, "qty must be > 0"),
         (buy(qty="0.0000000001"), 40010001, "9 decimal places"),
         (buy(qty="1.5", time_in_force="gtc"), 42210000, "fractional orders must be DAY orders"),
@@ -126,7 +126,7 @@ class TestFundsAndShares:
 
     def test_a_symbol_without_a_price_yet_is_not_tradable(self) -> None:
         ex = exchange(daily_bars({"AAA": [FLAT] * 3}), skip=0)
-        assert refusal(ex, buy())[2] == 'asset "AAA" is not tradable'
+        assert refusal(ex, buy())[2] == "asset AAA is not tradable"
 
 
 class TestWashTrades:
