@@ -17,7 +17,8 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +27,13 @@ from alphatrade_pipelines.features.errors import FeatureConfigError, nearest
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_Result = TypeVar("_Result")
 State = Any  # JSON: None, number, string, list or dict
 
 NO_FIT: State = None
 
 
-class Series(NamedTuple):
-    """One symbol's bars after forward adjustment, oldest first, arrays of one length.
-
-    ``ret``: log return of the closes, ``market``: the market's; ``day``: the bar's New York date as days since 1970, ``minute``: its start
-    as minutes after New York midnight.
-    """
-
+class _Bars(NamedTuple):
     log_open: FloatArray
     log_high: FloatArray
     log_low: FloatArray
@@ -48,6 +44,25 @@ class Series(NamedTuple):
     market: FloatArray
     day: FloatArray
     minute: FloatArray
+
+
+class Series(_Bars):
+    """One symbol's bars after forward adjustment, oldest first, arrays of one length.
+
+    ``ret``: log return of the closes, ``market``: the market's; ``day``: the bar's New York date as days since 1970, ``minute``: its start
+    as minutes after New York midnight.
+    """
+
+    @cached_property
+    def _known(self) -> dict[tuple[object, ...], Any]:
+        return {}
+
+    def once(self, work: Callable[..., _Result], *args: int) -> _Result:
+        """``work(self, *args)``, done once however many features ask for it. The arrays it gives are shared: do not write to them."""
+        key = (work, *args)
+        if key not in self._known:
+            self._known[key] = work(self, *args)
+        return cast("_Result", self._known[key])
 
 
 class MarketCursor(ABC):

@@ -66,7 +66,11 @@ def fresh_belief() -> FloatArray:
 
 def expectation(x: FloatArray, means: FloatArray, variances: FloatArray, transition: FloatArray) -> Expectation:
     """The E step of Baum and Welch (1970) with uniform start probabilities."""
-    return Expectation(*_forward_backward(x, means, variances, transition))
+    states = len(means)
+    weight, total, square = np.zeros((3, states))  # made here, as the ones below: numba takes long to compile it
+    moves = np.zeros((states, states))
+    likelihood = _forward_backward(x, means, variances, transition, np.ones(states), weight, total, square, moves)
+    return Expectation(likelihood, weight, total, square, moves)
 
 
 @kernel
@@ -109,11 +113,19 @@ def forward(
 
 @kernel
 def _forward_backward(
-    x: FloatArray, means: FloatArray, variances: FloatArray, transition: FloatArray
-) -> tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]:
+    x: FloatArray,
+    means: FloatArray,
+    variances: FloatArray,
+    transition: FloatArray,
+    beta: FloatArray,
+    count: FloatArray,
+    total: FloatArray,
+    square: FloatArray,
+    moves: FloatArray,
+) -> float:
     states, n = means.size, x.size
     alpha, density, norms = np.empty((n, states)), np.empty((n, states)), np.empty(n)
-    shift, ahead, beta = np.empty(states), np.empty(states), np.ones(states)
+    shift, ahead = np.empty(states), np.empty(states)
     for j in range(states):
         shift[j] = math.log(variances[j])
     likelihood = 0.0
@@ -137,7 +149,6 @@ def _forward_backward(
             alpha[t, j] /= norm
         norms[t] = norm
         likelihood += math.log(norm) + best - 0.5 * _LOG_2PI
-    count, total, square, moves = np.zeros(states), np.zeros(states), np.zeros(states), np.zeros((states, states))
     for t in range(n - 1, -1, -1):
         for j in range(states):
             weight = alpha[t, j] * beta[j]
@@ -154,4 +165,4 @@ def _forward_backward(
                 step = transition[i, j] * ahead[j]
                 beta[i] += step
                 moves[i, j] += alpha[t - 1, i] * step
-    return likelihood, count, total, square, moves
+    return likelihood

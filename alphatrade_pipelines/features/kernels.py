@@ -101,9 +101,8 @@ def _window_means(x: FloatArray, width: int, low: int, high: int, out: FloatArra
         out[j] /= width
 
 
-@row_kernel
-def co_moment(out: FloatArray, x: FloatArray, y: FloatArray, width: int, first: int) -> None:
-    """Sum over the window of (x - mean x)(y - mean y), two passes; exactly 0 where a series varies by rounding error only."""
+@kernel
+def _co_moments(out: FloatArray, x: FloatArray, y: FloatArray, width: int, first: int) -> None:
     n = x.size
     mean_x, mean_y, total, square_x, square_y = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     for low in range(max(first, width - 1), n, _BLOCK):
@@ -123,8 +122,11 @@ def co_moment(out: FloatArray, x: FloatArray, y: FloatArray, width: int, first: 
                 square_x[j] += dx * dx
                 square_y[j] += dy * dy
         for j in range(size):
-            flat = square_x[j] <= width * (_NOISE * mean_x[j]) ** 2 or square_y[j] <= width * (_NOISE * mean_y[j]) ** 2
-            out[low + j - first] = 0.0 if flat else total[j]
+            flat_x = square_x[j] <= width * (_NOISE * mean_x[j]) ** 2
+            flat_y = square_y[j] <= width * (_NOISE * mean_y[j]) ** 2
+            out[0, low + j - first] = 0.0 if flat_x or flat_y else total[j]
+            out[1, low + j - first] = 0.0 if flat_x else square_x[j]
+            out[2, low + j - first] = 0.0 if flat_y else square_y[j]
 
 
 @row_kernel
@@ -239,6 +241,36 @@ def group_spread(values: FloatArray, order: IntArray, bounds: IntArray) -> Float
     return out
 
 
+def co_moments(x: FloatArray, y: FloatArray, width: int, first: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Sums over the window of (x - mean x)(y - mean y), of (x - mean x)^2 and of (y - mean y)^2, two passes.
+
+    Exactly 0 where a series varies by rounding error only.
+    """
+    out = np.full((3, x.size - first), np.nan)
+    _co_moments(out, x, y, width, first)
+    return out[0], out[1], out[2]
+
+
+@kernel
+def group_ranks(values: FloatArray, order: IntArray, bounds: IntArray) -> FloatArray:
+    """Rank of each row within its group, in (0, 1): (smaller + half of the equal, itself included) / finite values.
+
+    NaN for a value that is not finite and for a group with fewer than two finite values. Counted, not sorted: a group is a universe of
+    some hundred symbols at most, and a stream has one.
+    """
+    out = np.empty(values.size)
+    for g in range(bounds.size - 1):
+        rows = order[bounds[g] : bounds[g + 1]]
+        for row in rows:
+            smaller, equal, known = 0.0, 0.0, 0.0
+            for other in rows:
+                smaller += values[other] < values[row]
+                equal += values[other] == values[row]
+                known += math.isfinite(values[other])
+            out[row] = (smaller + 0.5 * equal) / known if known > 1.0 and math.isfinite(values[row]) else np.nan
+    return out
+
+
 @lru_cache(maxsize=256)
 def _ones(width: int) -> FloatArray:
     return np.ones(width)
@@ -269,29 +301,3 @@ def previous(x: FloatArray) -> FloatArray:
     out[0] = np.nan
     out[1:] = x[:-1]
     return out
-
-
-def group_ranks(values: FloatArray, order: IntArray, bounds: IntArray) -> FloatArray:
-    """Rank of each row within its group, in (0, 1): (smaller + half of the equal, itself included) / finite values.
-
-    NaN for a value that is not finite and for a group with fewer than two finite values. Counting is exact, so numpy may sort.
-    """
-    group = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    known = np.isfinite(values[order])
-    rows, group = order[known], group[known]
-    by_value = np.lexsort((values[rows], group))
-    rows, group = rows[by_value], group[by_value]
-    new_group = np.concatenate([[True], group[1:] != group[:-1]])[: len(rows)]
-    new_value = new_group | np.concatenate([[True], values[rows][1:] != values[rows][:-1]])[: len(rows)]
-    base, size = _runs(new_group)
-    below, equal = _runs(new_value)
-    out = np.full(values.size, np.nan)
-    out[rows] = np.where(size > 1, (below - base + 0.5 * equal) / size, np.nan)
-    return out
-
-
-def _runs(begins: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
-    """(start, length) of the run each element belongs to."""
-    starts = np.flatnonzero(begins)
-    lengths = np.diff(np.append(starts, len(begins)))
-    return np.repeat(starts, lengths), np.repeat(lengths, lengths)

@@ -99,21 +99,41 @@ class _Tick:
         return self._parts[size]
 
 
-Columns = dict[str, FloatArray]
-Evaluate = Callable[[Columns, _Tick], FloatArray]
+# fills its rows of an array (columns, symbols) at a time stamp
+Evaluate = Callable[[FloatArray, slice, _Tick], None]
 
 
 def _symbol_values(feature: SymbolFeature, state: State) -> Evaluate:
-    warmup, memory, width, compute = feature.warmup, feature.memory, len(feature.suffixes), feature.compute
+    warmup, memory, compute = feature.warmup, feature.memory, feature.compute
 
-    def evaluate(columns: Columns, tick: _Tick) -> FloatArray:
-        values = np.full((len(tick.symbols), width), np.nan)
+    def evaluate(columns: FloatArray, rows: slice, tick: _Tick) -> None:
         for at, (symbol, buffer, series) in enumerate(zip(tick.symbols, tick.buffers, tick.series(memory), strict=True)):
             if buffer.age >= warmup:
-                values[at] = compute(series, len(series.close) - 1, symbol, state)[0]
-        return values
+                columns[rows, at] = compute(series, len(series.close) - 1, symbol, state)[0]
 
     return evaluate
+
+
+def _column_values(feature: ColumnFeature, source: int, state: State) -> Evaluate:
+    def evaluate(columns: FloatArray, rows: slice, tick: _Tick) -> None:
+        for at, symbol in enumerate(tick.symbols):
+            columns[rows, at] = feature.compute(columns[source, at : at + 1], symbol, state)[0]
+
+    return evaluate
+
+
+def _rows(values: Callable[[FloatArray, _Tick], FloatArray]) -> Evaluate:
+    """Fill with ``values``, spread over the symbols."""
+
+    def evaluate(columns: FloatArray, rows: slice, tick: _Tick) -> None:
+        columns[rows] = values(columns, tick)
+
+    return evaluate
+
+
+def _blank(columns: FloatArray) -> None:
+    """What is not finite is NaN, before another feature reads it and before it is given out."""
+    columns[~np.isfinite(columns)] = np.nan
 
 
 class FeatureStream:
@@ -133,7 +153,11 @@ class FeatureStream:
         self._time = np.iinfo(np.int64).min
         self._failed = False
         self._columns = pd.Index(fitted.feature_names)
-        self._plan = [(one.columns(name), self._evaluator(name, one)) for name, one in features.items()]
+        self._row = {column: at for at, column in enumerate(fitted.feature_names)}
+        self._plan = [
+            (slice(self._row[one.columns(name)[0]], self._row[one.columns(name)[-1]] + 1), self._evaluator(name, one), bool(one.inputs))
+            for name, one in features.items()
+        ]
         if history is not None:
             self._replay(history)
 
@@ -155,7 +179,7 @@ class FeatureStream:
         columns = self._evaluate(time, symbols, market)
         self._failed, self._time = False, time
         values = np.empty((len(symbols), len(columns)))
-        values[position] = np.column_stack([columns[name] for name in self._fitted.feature_names])
+        values[position] = columns.T
         return pd.DataFrame(values, index=bars.index, columns=self._columns)
 
     def _check(self, bars: pd.DataFrame) -> tuple[int, list[str], IntArray, FloatArray]:
@@ -228,15 +252,16 @@ class FeatureStream:
             self._buffers[symbol].set_market(market)
         return market
 
-    def _evaluate(self, time: int, symbols: list[str], market: float) -> Columns:
-        columns: Columns = {}
+    def _evaluate(self, time: int, symbols: list[str], market: float) -> FloatArray:
+        """Array (columns, symbols)."""
+        columns = np.full((len(self._columns), len(symbols)), np.nan)
         tick = _Tick(time, market, symbols, [self._buffers[symbol] for symbol in symbols])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for names, evaluate in self._plan:
-                values = evaluate(columns, tick).reshape(len(symbols), len(names))
-                values[~np.isfinite(values)] = np.nan
-                for at, name in enumerate(names):
-                    columns[name] = np.ascontiguousarray(values[:, at])
+            for at, evaluate, reads in self._plan:
+                if reads:
+                    _blank(columns)
+                evaluate(columns, at, tick)
+        _blank(columns)
         return columns
 
     def _evaluator(self, name: str, feature: Feature) -> Evaluate:
@@ -245,16 +270,15 @@ class FeatureStream:
         if isinstance(feature, SymbolFeature):
             return _symbol_values(feature, state)
         if isinstance(feature, ColumnFeature):
-            source = feature.inputs[0]
-            return lambda columns, tick: np.concatenate(
-                [feature.compute(columns[source][at : at + 1], symbol, state) for at, symbol in enumerate(tick.symbols)]
-            )
+            source = self._row[feature.inputs[0]]
+            return _column_values(feature, source, state)
         if isinstance(feature, CrossSectionFeature):
-            return lambda columns, tick: feature.compute(columns[feature.inputs[0]], *_one_group(len(tick.symbols)))
+            source = self._row[feature.inputs[0]]
+            return _rows(lambda columns, tick: feature.compute(columns[source], *_one_group(len(tick.symbols))))
         if isinstance(feature, MarketFeature):
-            return lambda columns, tick: np.tile(self._cursors[name].update(tick.time, tick.market), (len(tick.symbols), 1))
+            return _rows(lambda columns, tick: self._cursors[name].update(tick.time, tick.market)[:, None])
         if isinstance(feature, ClockFeature):
-            return lambda columns, tick: np.repeat(feature.compute(np.array([tick.time], dtype=np.int64)), len(tick.symbols))
+            return _rows(lambda columns, tick: feature.compute(np.array([tick.time], dtype=np.int64)))
         raise TypeError(f"{type(feature).__name__} has none of the five feature shapes of features.base")
 
     def _replay(self, history: pd.DataFrame) -> None:

@@ -9,12 +9,11 @@ import pandas as pd
 
 from alphatrade_pipelines.features.base import ClockFeature, FloatArray, IntArray, register
 from alphatrade_pipelines.features.table import new_york
-from alphatrade_pipelines.market import SessionCalendar, Timeframe
+from alphatrade_pipelines.market import SessionCalendar
 
 _OPEN_MINUTE = 9 * 60 + 30
 _SESSION_MINUTES = 390
 _MINUTE_NS = 60_000_000_000
-_DAY = Timeframe.parse("1Day")  # a daily bar is known at its session's close
 _THURSDAY = 3.0  # 1970-01-01
 
 
@@ -33,7 +32,7 @@ class TimeToClose(ClockFeature):
     """What is left of the session at the bar's start, half days included: below zero after hours."""
 
     def compute(self, times: IntArray) -> FloatArray:
-        closes = SessionCalendar().known_at(pd.DatetimeIndex(times, tz="UTC"), _DAY).as_unit("ns").asi8
+        _, closes = SessionCalendar().bounds_of(pd.DatetimeIndex(times, tz="UTC"))
         return (closes - times) / (_MINUTE_NS * _SESSION_MINUTES)
 
 

@@ -74,15 +74,15 @@ class Kontoyiannis(Windowed):
 @kernel
 def _is_message(codes: IntArray, width: int, first: int) -> BoolArray:
     """For rows ``first`` to the last: whether each of the last ``width`` letters is there and not all say "unchanged"."""
-    usable = np.zeros(codes.size - first, np.bool_)
+    usable = np.empty(codes.size - first, np.bool_)
     missing, moved = -1, -1  # where last
     for i in range(max(0, first - width + 1), codes.size):
         if codes[i] == _MISSING:
             missing = i
         elif codes[i] != _UNCHANGED:
             moved = i
-        if i >= first and i >= width - 1:
-            usable[i - first] = missing <= i - width and moved > i - width
+        if i >= first:
+            usable[i - first] = i >= width - 1 and missing <= i - width and moved > i - width
     return usable
 
 

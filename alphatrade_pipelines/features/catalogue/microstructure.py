@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from alphatrade_pipelines.features.base import FloatArray, Series, State, Windowed, register
-from alphatrade_pipelines.features.kernels import co_moment, normal_cdf, positive, previous, rolling_mean, rolling_variance
+from alphatrade_pipelines.features.kernels import co_moments, normal_cdf, positive, previous, rolling_mean, rolling_variance
 
 
 @register("amihud", formula="mean |r| / D", reference="Amihud (2002)")
@@ -48,7 +48,8 @@ class KyleLambda(Windowed):
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
         signed = np.sign(series.ret) * series.close * series.volume
-        return co_moment(series.ret, signed, self.window, first) / positive(co_moment(signed, signed, self.window, first))
+        shared, _, flow = co_moments(series.ret, signed, self.window, first)
+        return shared / positive(flow)
 
 
 @register("kyle_ratio", formula="mean |C[i] - C[i - 1]| / V", reference="Kyle (1985); Lopez de Prado (2018), ch. 19")
@@ -69,7 +70,16 @@ def bulk_imbalance(ret: FloatArray, volume: FloatArray, window: int, first: int 
     The bought share is Phi(r / sigma), sigma the standard deviation of the ``window`` returns up to the bar.
     """
     sigma = np.sqrt(rolling_variance(ret, window, first))
-    return volume[first:] * (2.0 * normal_cdf(ret[first:] / sigma) - 1.0)
+    bought: FloatArray = 2.0 * normal_cdf(ret[first:] / sigma) - 1.0
+    return volume[first:] * bought
+
+
+def _imbalance(series: Series, window: int, first: int) -> FloatArray:
+    return bulk_imbalance(series.ret, series.volume, window, first)
+
+
+def _volume(series: Series, window: int, first: int) -> FloatArray:
+    return positive(rolling_mean(series.volume, window, first))
 
 
 class BulkClassified(Windowed):
@@ -83,9 +93,8 @@ class BulkClassified(Windowed):
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
         begin = max(0, first - self.window + 1)  # earlier bars lie in no window
-        flow = self._weigh(bulk_imbalance(series.ret, series.volume, self.window, begin))
-        total = positive(rolling_mean(series.volume, self.window, first))
-        return rolling_mean(flow, self.window, first - begin) / total
+        flow = self._weigh(series.once(_imbalance, self.window, begin))
+        return rolling_mean(flow, self.window, first - begin) / series.once(_volume, self.window, first)
 
     @staticmethod
     def _weigh(imbalance: FloatArray) -> FloatArray:

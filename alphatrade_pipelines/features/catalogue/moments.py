@@ -21,7 +21,7 @@ class Skewness(Windowed):
     least: ClassVar[int] = 3
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        square = positive(central_moment(series.ret, 2, self.window, first))
+        square = series.once(_squares, self.window, first)
         return math.sqrt(self.window) * central_moment(series.ret, 3, self.window, first) / (square * np.sqrt(square))
 
 
@@ -34,8 +34,12 @@ class Kurtosis(Windowed):
     least: ClassVar[int] = 4
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        square = positive(central_moment(series.ret, 2, self.window, first))
+        square = series.once(_squares, self.window, first)
         return self.window * central_moment(series.ret, 4, self.window, first) / (square * square) - 3.0
+
+
+def _squares(series: Series, window: int, first: int) -> FloatArray:
+    return positive(central_moment(series.ret, 2, window, first))
 
 
 @register("downside_share", formula="sum min(r, 0)^2 / sum r^2", reference="Barndorff-Nielsen, Kinnebrock and Shephard (2010)")

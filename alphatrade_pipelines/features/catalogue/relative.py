@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from alphatrade_pipelines.features.base import CrossSectionFeature, FloatArray, IntArray, Series, State, Windowed, register
-from alphatrade_pipelines.features.kernels import central_moment, co_moment, group_ranks, group_spread, positive, rolling_mean
+from alphatrade_pipelines.features.kernels import co_moments, group_ranks, group_spread, positive, rolling_mean
 
 # a residual variance below this share of the total is what cancellation leaves of zero
 _NOISE = 1e-12
@@ -23,10 +23,18 @@ class AgainstMarket(Windowed):
     extra: ClassVar[int] = 1
     least: ClassVar[int] = 3
 
+    def moments(self, series: Series, first: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Sums over the window of the cross product, of r squared and of m squared, all centred: worked out once for all four."""
+        return series.once(_moments, self.window, first)
+
     def slope(self, series: Series, first: int) -> FloatArray:
         """Least-squares beta; NaN where the market did not move."""
-        shared = co_moment(series.ret, series.market, self.window, first)
-        return shared / positive(central_moment(series.market, 2, self.window, first))
+        shared, _, market = self.moments(series, first)
+        return shared / positive(market)
+
+
+def _moments(series: Series, window: int, first: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return co_moments(series.ret, series.market, window, first)
 
 
 @register("beta", formula="cov(r, m) / var(m)", reference="Sharpe (1964)")
@@ -44,8 +52,8 @@ class MarketCorrelation(AgainstMarket):
     """Correlation with the market, -1 to 1; NaN where either did not move."""
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        own, market = (positive(central_moment(x, 2, self.window, first)) for x in (series.ret, series.market))
-        return co_moment(series.ret, series.market, self.window, first) / np.sqrt(own * market)
+        shared, own, market = self.moments(series, first)
+        return shared / np.sqrt(positive(own) * positive(market))
 
 
 @register("residual_return", formula="n (mean r - beta mean m)", reference="Blitz, Huij and Martens (2011)")
@@ -64,9 +72,8 @@ class ResidualVolatility(AgainstMarket):
     """Standard deviation of the residuals of the regression on the market, per bar; NaN where the market explains everything."""
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        own = central_moment(series.ret, 2, self.window, first)
-        shared = co_moment(series.ret, series.market, self.window, first)
-        rest = own - shared * shared / positive(central_moment(series.market, 2, self.window, first))
+        shared, own, market = self.moments(series, first)
+        rest = own - shared * shared / positive(market)
         return np.sqrt(np.where(rest > _NOISE * own, rest, np.nan) / (self.window - 2))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphatrade_pipelines.features.base import FloatArray, Series, State, Windowed, register
 from alphatrade_pipelines.features.jit import row_kernel
-from alphatrade_pipelines.features.kernels import co_moment, half_tanh, positive, previous, rolling_mean
+from alphatrade_pipelines.features.kernels import co_moments, half_tanh, positive, previous, rolling_mean
 
 _DENOMINATOR = 3.0 - 2.0 * math.sqrt(2.0)
 _K2 = math.sqrt(8.0 / math.pi)
@@ -25,7 +25,7 @@ class Roll(Windowed):
     least: ClassVar[int] = 3
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        covariance = co_moment(series.ret, previous(series.ret), self.window, first) / (self.window - 1)
+        covariance = co_moments(series.ret, previous(series.ret), self.window, first)[0] / (self.window - 1)
         return 2.0 * np.sqrt(positive(np.abs(covariance)))
 
 

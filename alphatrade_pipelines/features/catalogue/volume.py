@@ -65,9 +65,9 @@ class VolumeForTime(Windowed):
         return {f"{minute:g}": float(mean) for minute, mean in zip(times, means, strict=True)}
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        times, place = np.unique(series.minute[first:], return_inverse=True)
-        usual = np.array([state.get(f"{minute:g}", np.nan) for minute in times])
-        return self._excess(series, first) - np.asarray(usual[place], dtype=np.float64)
+        minutes = series.minute[first:].tolist()
+        usual = {minute: state.get(f"{minute:g}", np.nan) for minute in set(minutes)}
+        return self._excess(series, first) - np.array([usual[minute] for minute in minutes], dtype=np.float64)
 
     def _excess(self, series: Series, first: int) -> FloatArray:
         return logs(series.volume[first:]) - logs(positive(rolling_mean(series.volume, self.window, first)))
