@@ -28,6 +28,10 @@ def code_returns(ret: FloatArray) -> IntArray:
     return np.where(np.isfinite(ret), np.sign(ret) + _UNCHANGED, _MISSING).astype(np.int64)
 
 
+def _codes(series: Series) -> IntArray:
+    return code_returns(series.ret)
+
+
 @register("plug_in_entropy", formula="-(1 / word) sum p log2 p, p the shares of the words of the coded returns", reference="Shannon (1948)")
 @dataclass(frozen=True)
 class PlugInEntropy(Windowed):
@@ -41,7 +45,7 @@ class PlugInEntropy(Windowed):
         require_integer(self.kind, "window", self.window, self.word + 1)
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        return word_entropy(code_returns(series.ret), self.window, self.word, LETTERS, first)
+        return word_entropy(series.once(_codes), self.window, self.word, LETTERS, first)
 
 
 @register("lempel_ziv", formula="distinct phrases of the parsed coded returns / window", reference="Lempel and Ziv (1978)")
@@ -52,7 +56,7 @@ class LempelZiv(Windowed):
     extra: ClassVar[int] = 1
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        return lempel_ziv(code_returns(series.ret), self.window, LETTERS, first)
+        return lempel_ziv(series.once(_codes), self.window, LETTERS, first)
 
 
 @register(
@@ -68,7 +72,7 @@ class Kontoyiannis(Windowed):
     least: ClassVar[int] = 4
 
     def compute(self, series: Series, first: int, symbol: str, state: State) -> FloatArray:
-        return match_length_entropy(code_returns(series.ret), self.window, first)
+        return match_length_entropy(series.once(_codes), self.window, first)
 
 
 @kernel
