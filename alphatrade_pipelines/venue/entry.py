@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--end", help="no session that opens later is played")
     play.add_argument("--cash", type=_amount, default="100000")
     play.add_argument("--multiplier", type=_amount, default="4", help="leverage of buying power; 1 = cash account")
-    play.add_argument("--profile", default="pessimistic", choices=list(PROFILES))
+    play.add_argument("--profile", default="base", choices=list(PROFILES), help="how kindly orders fill; the demo is pessimistic")
     play.add_argument(
         "--fidelity", type=_switch, action="append", metavar="NAME=VALUE", help="an uncertain rule of Alpaca, see docs/venue.md"
     )

@@ -1,7 +1,8 @@
 """Invented bars for the hours before and after the sessions of any intraday bars, where nothing recorded them: thin and quiet.
 
-Pre-market bars lead from the last price (restated for a split) to the open on a Brownian bridge, after-hours bars wander away from the
-close. Synthetic, also around real sessions: say so wherever they are shown.
+After-hours bars wander away from the close. The first pre-market price jumps from the last one (restated for a split), and from there
+bars lead to the open on a Brownian bridge. The jump is what is left of an overnight move of usual size when the bridge has had its share:
+if the whole move were walked, whoever follows it would know the open. Synthetic, also around real sessions: say so wherever they are shown.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _nights(symbol: str, bars: pd.DataFrame, frame: Timeframe, rng: np.random.Ge
     sessions = SessionCalendar().sessions(starts[0], starts[-1])
     deviation = _CALM * _DAILY_VOLATILITY / np.sqrt(frame.bars_per_session)
     volume = _THIN * float(bars["volume"].mean())
+    walked = deviation**2 * (_PRE_MARKET.total_seconds() / frame.duration.total_seconds())  # variance of the bridge
+    night = max(_overnight_variance(bars, starts), walked)
     found, last = [], np.nan
     for open_, close in zip(sessions["open"], sessions["close"], strict=True):
         inside = bars[(starts + frame.duration > open_) & (starts < close)]
@@ -52,13 +55,27 @@ def _nights(symbol: str, bars: pd.DataFrame, frame: Timeframe, rng: np.random.Ge
         first, final = float(inside["open"].iloc[0]), float(inside["close"].iloc[-1])
         split = float(inside["split"].iloc[0]) if "split" in inside.columns else 1.0
         before = pd.date_range(open_ - _PRE_MARKET, open_ - frame.duration, freq=frame.duration)
-        begin = first if np.isnan(last) else last / split
+        begin = first if np.isnan(last) else _first_price(last / split, first, walked, night, rng)
         found.append(_made(symbol, before, _bridge(begin, first, len(before), deviation, rng), volume, rng))
         after = pd.date_range(close, close + _AFTER_HOURS - frame.duration, freq=frame.duration)
         path = final * np.exp(np.concatenate([[0.0], np.cumsum(deviation * rng.standard_normal(len(after)))]))
         found.append(_made(symbol, after, path, volume, rng))
         last = float(path[-1])
     return pd.concat(found)
+
+
+def _overnight_variance(bars: pd.DataFrame, starts: pd.DatetimeIndex) -> float:
+    """Mean square of the log moves from one session's close to the next one's open, across splits."""
+    new_day = np.r_[False, starts.normalize()[1:] != starts.normalize()[:-1]]
+    split = bars["split"] if "split" in bars.columns else 1.0
+    moves = np.log(bars["open"] * split / bars["close"].shift())[new_day]
+    return float((moves**2).mean()) if len(moves) else 0.0
+
+
+def _first_price(last: float, open_: float, walked: float, night: float, rng: np.random.Generator) -> float:
+    """Where a Brownian motion of variance ``night`` from ``last`` to ``open_`` is when only ``walked`` of its variance is left."""
+    left = walked / night
+    return last * float(np.exp((1.0 - left) * np.log(open_ / last) + np.sqrt(walked * (1.0 - left)) * rng.standard_normal()))
 
 
 def _bridge(begin: float, end: float, steps: int, deviation: float, rng: np.random.Generator) -> FloatArray:

@@ -15,7 +15,7 @@ from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
 from alphatrade_pipelines.venue.exchange.desk import OrderDesk
 from alphatrade_pipelines.venue.exchange.errors import not_found
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
-from alphatrade_pipelines.venue.exchange.hours import TradingHours
+from alphatrade_pipelines.venue.exchange.hours import NEW_YORK, TradingHours
 from alphatrade_pipelines.venue.exchange.ledger import Ledger
 from alphatrade_pipelines.venue.exchange.levers import Halt, Levers, Notice, OutsideTrade
 from alphatrade_pipelines.venue.exchange.matching import Matcher
@@ -268,8 +268,9 @@ class Exchange:
         return self.cash_account.buying_power(self.prices_held(), self.book.claims.reserved)
 
     def account(self) -> VenueAccount:
-        """The account, marked at the last prices."""
-        last = self.equity_history[-1][2] if self.equity_history else self.cash_account.initial_cash
+        """The account, marked at the last prices; its ``last_equity`` is the close of an earlier day, in the evening of a session too."""
+        today = self.now.astimezone(NEW_YORK).date()
+        last = next((equity for day, _, equity in reversed(self.equity_history) if day < today), self.cash_account.initial_cash)
         standing = (self.restrictions, self.day_trades.count)
         return views.view_account(self.cash_account, self.book, self.prices_held(), last, standing)
 

@@ -6,13 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from venue_world import PLAIN, D, Row, bracket, buy, daily_bars, exchange, play, sell, until
+from venue_world import FLAT, PLAIN, D, Row, bracket, buy, daily_bars, exchange, play, sell, until
 
 from alphatrade_pipelines.venue import Exchange, Fidelity, VenueError
 from alphatrade_pipelines.venue.exchange.margin import maintenance_of
 from alphatrade_pipelines.venue.exchange.profiles import US_FEES
-
-FLAT: Row = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 
 def world(*rows: Row, **config: Any) -> Exchange:

@@ -8,11 +8,10 @@ from itertools import product
 from typing import Any
 
 import pytest
-from venue_world import D, buy, daily_bars, exchange, go_to, until
+from venue_world import FLAT, D, buy, daily_bars, exchange, go_to, until
 
 from alphatrade_pipelines.venue import Exchange, Fidelity, VenueError, VenueOrderRequest
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 TIMES = ("day", "gtc", "ioc", "fok", "opg", "cls")
 PRICES: dict[str, dict[str, Decimal]] = {

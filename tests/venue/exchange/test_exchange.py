@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from venue_world import PLAIN, D, bracket, buy, daily_bars, events, exchange, intraday_bars, play, sell, trades, until
+from venue_world import FLAT, PLAIN, D, bracket, buy, daily_bars, events, exchange, intraday_bars, play, sell, trades, until
 
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, Exchange, ExchangeConfig, OrderQuery
-
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 
 def world(*rows: tuple[float, float, float, float, float], **config: object) -> Exchange:

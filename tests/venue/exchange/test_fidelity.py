@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import pytest
-from venue_world import D, buy, daily_bars, exchange, until
+from venue_world import FLAT, D, buy, daily_bars, exchange, until
 
 from alphatrade_pipelines.venue import Fidelity, VenueError
-
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 
 def test_texts_become_values() -> None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from venue_world import PLAIN, D, bracket, buy, daily_bars, events, exchange, play, sell, trades, until
+from venue_world import FLAT, PLAIN, D, bracket, buy, daily_bars, events, exchange, play, sell, trades, until
 
 from alphatrade_pipelines.venue import Exchange, Fidelity
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 QUIET = (100.0, 101.0, 99.0, 100.0, 1e6)
 
 

@@ -11,12 +11,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from venue_world import D, bracket, buy, daily_bars, exchange, play, random_bars, sell, until
+from venue_world import FLAT, D, bracket, buy, daily_bars, exchange, play, random_bars, sell, until
 
 from alphatrade_pipelines.venue import Exchange, Fill, VenueError
 from alphatrade_pipelines.venue.exchange.ledger import Ledger
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 SWING = (100.0, 112.0, 90.0, 100.0, 1e6)
 SESSION = 6.5 * 3600
 

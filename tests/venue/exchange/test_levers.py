@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from venue_world import PLAIN, D, Row, bracket, buy, daily_bars, events, exchange, play, sell, trades, until
+from venue_world import FLAT, PLAIN, D, Row, bracket, buy, daily_bars, events, exchange, play, sell, trades, until
 
 from alphatrade_pipelines.venue import Exchange, VenueError
 
-FLAT: Row = (100.0, 100.0, 100.0, 100.0, 1e6)
 QUIET: Row = (100.0, 101.0, 99.0, 100.0, 1e6)
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from venue_world import PLAIN, D, Row, buy, daily_bars, events, exchange, go_to, intraday_bars, play, sell, trades, until
+from venue_world import FLAT, PLAIN, D, Row, buy, daily_bars, events, exchange, go_to, intraday_bars, play, sell, trades, until
 
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.venue import BarTape, Exchange, ExchangeConfig, Fidelity, VenueError, VenueOrderRequest
 
-FLAT: Row = (100.0, 100.0, 100.0, 100.0, 1e6)
 THIN = replace(PLAIN, participation=0.005)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from venue_world import bracket, buy, daily_bars, exchange, go_to, play, until
+from venue_world import FLAT, bracket, buy, daily_bars, exchange, go_to, play, until
 
 from alphatrade_pipelines.venue import Exchange
 from alphatrade_pipelines.venue.exchange.past import Past
 
 LAG = 60.0
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 
 
 @pytest.fixture

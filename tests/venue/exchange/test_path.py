@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, intraday_bars, random_bars, sell, until
+from venue_world import FLAT, PLAIN, D, bracket, buy, daily_bars, exchange, intraday_bars, random_bars, sell, until
 
 from alphatrade_pipelines.venue import PESSIMISTIC, BarTape, ExchangeConfig, VenueError, VenueOrderRequest
 from alphatrade_pipelines.venue.exchange import fills
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.path import bar_path, volume_shares, whole_sizes
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 BAR = (100.0, 104.0, 98.0, 101.0, 10_000.0)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from venue_world import PLAIN, D, bracket, buy, daily_bars, exchange, play, sell, until
+from venue_world import FLAT, PLAIN, D, bracket, buy, daily_bars, exchange, play, sell, until
 
 from alphatrade_pipelines.venue import Exchange, Fidelity, FillProfile, VenueError, VenueOrderRequest, profile_named
 from alphatrade_pipelines.venue.exchange.account import Account, execution_fee
 from alphatrade_pipelines.venue.exchange.profiles import US_FEES
 
-FLAT = (100.0, 100.0, 100.0, 100.0, 1e6)
 OCO: dict[str, Any] = {"type": "limit", "time_in_force": "gtc", "order_class": "oco", "take_profit": D(110), "stop_loss": D(95)}
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -195,19 +194,8 @@ class TestCut:
         writer.close()
 
 
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """Room for both ends of a thousand connections in one process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(max(soft, 4096), hard)
-    if wanted < 2500:
-        pytest.skip(f"this machine allows {hard} open files a process")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-async def test_a_thousand_idle_connections_are_served_around(target: Target, many_files: None) -> None:
+@pytest.mark.usefixtures("many_files")
+async def test_a_thousand_idle_connections_are_served_around(target: Target) -> None:
     idle = [await asyncio.open_connection("127.0.0.1", target.port) for _ in range(500)]
     for _ in range(500):
         reader, writer = await asyncio.open_connection("127.0.0.1", target.port)

@@ -31,6 +31,8 @@ def test_a_long_and_a_short(venue: Venue) -> None:
     assert (long.qty, long.side.value, long.market_value, long.unrealized_pl, long.unrealized_plpc) == ("10", "long", "1020", "20", "0.02")
     assert (long.avg_entry_price, long.cost_basis, long.current_price, long.lastday_price) == ("100", "1000", "102", "102")
     assert (short.qty, short.side.value, short.market_value, short.qty_available) == ("-4", "short", "-400", "-4")
+    account = venue.get("/v2/account")
+    assert (account["equity"], account["last_equity"]) == ("100020", "100000")  # the day's gain is still seen in the evening
     assert venue.trading.get_open_position(long.asset_id) == long
     assert venue.get("/v2/positions/BBB")["cost_basis"] == "-400"
     assert refused(lambda: venue.trading.get_open_position("ZZZ")) == (404, 40410000, "position does not exist")
