@@ -428,9 +428,8 @@ def drift_finding(settings: Settings) -> Finding:
     report = feature_drift(bundle.json("drift_reference.json"), features)
     moved = report.drifted
     share = len(moved) / len(report.table)
-    detail = (
-        f"champion {version.version}: {len(moved)} of {len(report.table)} features drifted{': ' + ', '.join(moved[:8]) if moved else ''}"
-    )
+    named = f", furthest {', '.join(moved[:8])}" if moved else ""
+    detail = f"champion {version.version}: {len(moved)} of {len(report.table)} features drifted{named}"
     if share < settings.model.drift_share:
         return Finding(False, detail, version.version)
     spent = trained_on_all(settings)

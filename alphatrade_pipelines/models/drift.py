@@ -30,8 +30,9 @@ class DriftReport:
 
     @property
     def drifted(self) -> list[str]:
-        """Names of the features that moved."""
-        return [str(name) for name in self.table.index[self.table["drifted"]]]
+        """Names of the features that moved, the furthest (largest Kolmogorov-Smirnov distance) first."""
+        moved = self.table[self.table["drifted"]].sort_values("ks", ascending=False, kind="stable")
+        return [str(name) for name in moved.index]
 
 
 def drift_reference(features: pd.DataFrame) -> dict[str, dict[str, Any]]:

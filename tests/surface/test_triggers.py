@@ -94,7 +94,8 @@ def test_shaken_markets_are_drift(own_home: Path) -> None:
     (request,) = first.run_requests
     assert request.tags["alphatrade/trigger"] == "feature_drift"
     assert "features drifted" in request.tags["alphatrade/reason"]
-    assert "vol_ewma" in research.drift_finding(settings).detail
+    assert "furthest" in (detail := research.drift_finding(settings).detail)
+    assert "vol_garman_klass_21" in detail  # ranges are what was shaken
     assert [again.run_key for again in second.run_requests] == [request.run_key]
     assert request.run_key.startswith("feature_drift:1:drift:2013-")
 
