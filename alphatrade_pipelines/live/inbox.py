@@ -160,6 +160,11 @@ class Inbox:
         return self.taken[kind] + sum(1 for entry in self._heap if entry[0] == kind)
 
     @property
+    def handed_out(self) -> int:
+        """How many stimuli were ever handed out, of any kind."""
+        return sum(self.taken.values())
+
+    @property
     def is_idle(self) -> bool:
         """Everything that is not held back has been dealt with."""
         return self._idle.is_set()

@@ -117,12 +117,14 @@ class Lockstep:
         """
         while True:
             await session.inbox.idle()
+            quiet_since = session.inbox.handed_out
             state = await self._admin.ask("GET", "state")
             if not (session.streams.is_up and state["trade_connections"] and state["data_connections"]):
                 await asyncio.sleep(0.02)
                 continue
             await self._arrival(session, state)
-            if session.inbox.is_idle:
+            # whatever was dealt with since the counts were taken may have sent an order, and so caused messages they do not hold
+            if session.inbox.is_idle and session.inbox.handed_out == quiet_since:
                 return
 
     async def _arrival(self, session: LiveSession, counts: Json) -> None:
