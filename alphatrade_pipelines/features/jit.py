@@ -1,22 +1,18 @@
-"""numba's compiler with a type, in two forms."""
+"""numba's compiler in two forms: as in ``market``, and for rows of a feature."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from alphatrade_pipelines.market.jit import kernel
+
+__all__ = ["FloatArray", "kernel", "row_kernel"]
 FloatArray = npt.NDArray[np.float64]
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Params = ParamSpec("_Params")
-
-
-def kernel(function: _Function) -> _Function:
-    """Compile to machine code at the first call, cached on disk; exact arithmetic (no ``fastmath``), see :mod:`kernels`."""
-    return cast("_Function", numba.njit(cache=True)(function))
 
 
 def row_kernel(function: Callable[Concatenate[FloatArray, _Params], None]) -> Callable[_Params, FloatArray]:
@@ -24,7 +20,7 @@ def row_kernel(function: Callable[Concatenate[FloatArray, _Params], None]) -> Ca
 
     Making the output outside halves the time numba needs to compile.
     """
-    compiled: Callable[..., None] = numba.njit(cache=True)(function)
+    compiled: Callable[..., None] = kernel(function)
 
     def fill(*args: _Params.args, **kwargs: _Params.kwargs) -> FloatArray:
         out = np.empty(len(args[0]) - args[-1])  # type: ignore[operator,arg-type]  # x and first

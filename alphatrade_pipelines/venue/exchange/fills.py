@@ -12,22 +12,15 @@ Draws are counter-based (SplitMix64 over the key), so the fate of an order does 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+from alphatrade_pipelines.market.jit import kernel
 
 REJECTION, QUEUE, ADVERSE, PARTIAL = 1, 2, 3, 4  # purposes of a draw: draws for one order and bar but different purposes are independent
 OPEN_HALF_LIFE_MINUTES = 15.0  # the wider spread of the open decays by half in so long
-
-
-def kernel(function: _F) -> _F:
-    """Compile a scalar function once; the compiled code is kept on disk."""
-    return cast(_F, njit(cache=True)(function))
 
 
 def stable_key(text: str) -> int:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alphatrade_pipelines.venue.exchange.fills import kernel, tick_size, uniform_draw, volume_fraction
+from alphatrade_pipelines.market.jit import kernel
+from alphatrade_pipelines.venue.exchange.fills import tick_size, uniform_draw, volume_fraction
 
 ANCHORS = 4
 # A point owns the volume from half way to the point before to half way to the next. Of the four anchors these are 0 to 20 %, 20 to 50 %,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphatrade_pipelines.venue.exchange.fills import kernel
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.venue.exchange.orders import STOP_TYPES, BookOrder
 
 ALWAYS, LIMIT, STOP, TRAILING = 0, 1, 2, 3
