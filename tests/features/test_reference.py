@@ -1,11 +1,9 @@
 """Published values, to the digits printed: mlfinlab's E-mini dollar bars, the toy message of Lopez de Prado (2018), EDGE, Corwin-Schultz.
 
-``data/dollar_bars.csv`` holds the 1000 bars of mlfinpy 0.1.2 (MIT licence, mlfinpy/dataset/data/dollar_bar_sample.csv) without their times.
+The bars are the sample of mlfinpy 0.1.2 (``tests/tools/published.py``).
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import bidask
 import numpy as np
@@ -16,6 +14,7 @@ from alphatrade_pipelines.features.base import FloatArray, Series
 from alphatrade_pipelines.features.catalogue import microstructure, spreads
 from alphatrade_pipelines.features.catalogue.entropy import lempel_ziv, match_length_entropy, word_entropy
 from alphatrade_pipelines.features.kernels import normal_cdf, rolling_mean, rolling_variance
+from tests.tools.published import dollar_bars
 
 WINDOW = 20
 MESSAGE = np.array([int(letter) for letter in "11100001"], dtype=np.int64)
@@ -26,10 +25,6 @@ def series(open, high, low, close, volume, ret=None) -> Series:  # type: ignore[
     change = np.concatenate([[np.nan], np.diff(logs[3])]) if ret is None else ret
     nothing = np.full(len(change), np.nan)
     return Series(*logs, np.asarray(close, np.float64), np.asarray(volume, np.float64), change, nothing, nothing, nothing)
-
-
-def dollar_bars() -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).parent / "data" / "dollar_bars.csv")
 
 
 def values(bars: pd.DataFrame) -> dict[str, FloatArray]:

@@ -12,6 +12,7 @@ import pytest
 from alphatrade_pipelines.market import BarDataError
 from alphatrade_pipelines.market.cusum import CusumFilter, cusum_events
 from alphatrade_pipelines.market.event_bars import EventBarBuilder, EventBarConfig, event_bars
+from tests.tools.published import dollar_bars
 
 CONFIGS = {
     "tick": EventBarConfig("tick", 50),
@@ -170,8 +171,7 @@ def test_cusum_of_a_toy_series() -> None:
 
 @pytest.mark.parametrize(("threshold", "count"), [(0.02, 9), (0.015, 17), (0.005, 100)])
 def test_cusum_of_the_published_dollar_bars(threshold, count) -> None:
-    """Times and closes of the sample in mlfinpy 0.1.2 (MIT licence, Copyright (c) 2024, Robert Bach)."""
-    bars = pd.read_csv(Path(__file__).parent / "emini_dollar_bars.csv", parse_dates=["date_time"])
+    bars = dollar_bars()
     index = pd.MultiIndex.from_arrays([["ES"] * len(bars), pd.DatetimeIndex(bars["date_time"]).tz_localize("UTC")])
     closes = pd.Series(np.log(bars["close"].to_numpy()), index=index.set_names(["symbol", "timestamp"]))
     assert len(cusum_events(closes, threshold)) == count
