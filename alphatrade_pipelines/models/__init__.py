@@ -17,7 +17,7 @@ from alphatrade_pipelines.models.errors import (
 )
 from alphatrade_pipelines.models.evaluation import compare_predictions
 from alphatrade_pipelines.models.fold_features import refit_in_folds
-from alphatrade_pipelines.models.folds import FoldConfig
+from alphatrade_pipelines.models.folds import FoldConfig, path_predictions
 from alphatrade_pipelines.models.gate import GateReport, GateThresholds, evaluate_gate
 from alphatrade_pipelines.models.labels import BarrierConfig, triple_barrier
 from alphatrade_pipelines.models.learner import LearnerConfig
@@ -29,7 +29,7 @@ from alphatrade_pipelines.models.signals import make_signals
 from alphatrade_pipelines.models.staleness import AgeReport, ScoreReport, age_staleness, score_staleness
 from alphatrade_pipelines.models.training import Provenance, TrainConfig, TrainingResult, train
 from alphatrade_pipelines.models.trials import TrialLedger, TrialSummary
-from alphatrade_pipelines.models.validation import PurgedKFold
+from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold, WalkForward
 from alphatrade_pipelines.models.venn_abers import VennAbers
 from alphatrade_pipelines.models.weights import average_uniqueness
 
@@ -38,6 +38,7 @@ __all__ = [
     "BarrierConfig",
     "BetaCalibrator",
     "Bundle",
+    "CombinatorialPurgedCV",
     "DriftReport",
     "FoldConfig",
     "GateFailedError",
@@ -63,6 +64,7 @@ __all__ = [
     "TrialSummary",
     "VennAbers",
     "VersionInfo",
+    "WalkForward",
     "age_staleness",
     "average_uniqueness",
     "compare_predictions",
@@ -70,6 +72,7 @@ __all__ = [
     "feature_drift",
     "load_promoted",
     "make_signals",
+    "path_predictions",
     "png",
     "refit_in_folds",
     "reliability_figure",

@@ -7,7 +7,7 @@ fitted on all of them; only then is the block predicted. The block itself decide
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from alphatrade_pipelines.models.calibration import BetaCalibrator, softened
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
 from alphatrade_pipelines.models.metrics import log_losses
-from alphatrade_pipelines.models.validation import PurgedKFold
+from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold
 from alphatrade_pipelines.models.venn_abers import VennAbers
 from alphatrade_pipelines.models.weights import evidence_weights
 
@@ -26,6 +26,8 @@ FloatArray = npt.NDArray[np.float64]
 # decision times of a fold's training rows -> features of ALL rows from a pipeline fitted on bars at those times only
 FoldFeatures = Callable[[pd.DatetimeIndex], pd.DataFrame]
 Progress = Callable[[str, int, int], None]
+# (outcomes, label end times) of some rows -> their weights, worked out from nothing else
+Weigh = Callable[[pd.Series, pd.Series], pd.Series]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +41,25 @@ class FoldConfig:
 
 @dataclass(frozen=True)
 class Rows:
-    """Aligned training rows: features, outcome 0/1, weight, label end time; index (symbol, timestamp)."""
+    """Aligned training rows: features, outcome 0/1, weight, label end time; index (symbol, timestamp).
+
+    ``weigh`` is how each fold works out the weights of its own rows.
+    """
 
     X: pd.DataFrame
     y: pd.Series
     weight: pd.Series
     t1: pd.Series
+    weigh: Weigh = field(default=evidence_weights, compare=False)
 
     def take(self, positions: npt.NDArray[np.int64], X: pd.DataFrame | None = None) -> Rows:
         """Some of the rows, optionally with other features."""
         source = self.X if X is None else X
-        return Rows(source.iloc[positions], self.y.iloc[positions], self.weight.iloc[positions], self.t1.iloc[positions])
+        return Rows(source.iloc[positions], self.y.iloc[positions], self.weight.iloc[positions], self.t1.iloc[positions], self.weigh)
 
     def reweighted(self) -> Rows:
         """The same rows with weights worked out from themselves: what a fold may know of evidence."""
-        return replace(self, weight=evidence_weights(self.y, self.t1))
+        return replace(self, weight=self.weigh(self.y, self.t1))
 
     @property
     def arrays(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -99,6 +105,28 @@ def out_of_fold(
     if progress:
         progress("fold", folds.outer, folds.outer)
     return pd.concat(pieces).reindex(rows.X.index), trees
+
+
+def path_predictions(
+    rows: Rows, splitter: CombinatorialPurgedCV, fit_predict: Callable[[Rows, Rows], FloatArray], progress: Progress | None = None
+) -> pd.DataFrame:
+    """Predict every row once for each backtest path of ``splitter``, each time by a model that never saw it or a label that overlaps it.
+
+    ``fit_predict`` is given the training rows of a split, weighed among themselves, and its test rows, and returns one number for each of
+    the latter. Returns a column for each path on the index of ``rows``. Raises ModelDataError naming the split.
+    """
+    found: list[FloatArray] = []
+    for train, test in splitter.split(rows.X, groups=rows.t1):
+        if progress:
+            progress("split", len(found), splitter.get_n_splits())
+        try:
+            found.append(fit_predict(rows.take(train).reweighted(), rows.take(test)))
+        except ModelDataError as error:
+            where = f"in split {len(found) + 1} of {splitter.get_n_splits()}: {error.found}"
+            raise ModelDataError(error.expected, where, error.fix) from error
+    if progress:
+        progress("split", len(found), splitter.get_n_splits())
+    return splitter.paths(rows.X, found, groups=rows.t1)
 
 
 def _one_fold(train: Rows, test: Rows, learner: LearnerConfig, folds: FoldConfig) -> tuple[pd.DataFrame, int]:
