@@ -1,7 +1,18 @@
-"""Risk: sizing and limits as pure functions and small state machines."""
+"""Risk: sizing, limits and pre-trade impact as pure functions and small state machines."""
 
 from __future__ import annotations
 
+from alphatrade_pipelines.risk.impact import (
+    Horizon,
+    Impact,
+    ImpactConfig,
+    ImpactModel,
+    Liquidity,
+    optimal_horizon,
+    pre_trade_impact,
+    sequence_cost_bps,
+    urgency,
+)
 from alphatrade_pipelines.risk.limits import Denial, LimitsConfig, LimitState
 from alphatrade_pipelines.risk.sizing import (
     PositionSize,
@@ -15,13 +26,22 @@ from alphatrade_pipelines.risk.sizing import (
 
 __all__ = [
     "Denial",
+    "Horizon",
+    "Impact",
+    "ImpactConfig",
+    "ImpactModel",
     "LimitState",
     "LimitsConfig",
+    "Liquidity",
     "PositionSize",
     "SizingConfig",
     "WinRecord",
     "kelly_fraction",
+    "optimal_horizon",
+    "pre_trade_impact",
     "record_correction",
+    "sequence_cost_bps",
     "size_position",
+    "urgency",
     "win_rate_interval",
 ]
