@@ -43,7 +43,7 @@ class Liquidity:
     """How a symbol trades, known before the decision: shares a day, daily volatility and full bid-ask spread as fractions of the price.
 
     Without ``shares_outstanding`` the turnover of ``ImpactConfig.inverse_turnover`` is assumed. ``volume_curve`` holds the usual share of
-    the session's volume in equal buckets of ``bucket_minutes`` from the open; empty = unknown.
+    the volume in each of equal parts of the session, from the open to the close; empty = unknown.
     """
 
     daily_volume: float
@@ -51,7 +51,6 @@ class Liquidity:
     spread: float
     shares_outstanding: float | None = None
     volume_curve: tuple[float, ...] = ()
-    bucket_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,18 +116,19 @@ def twap_weights(slices: int) -> tuple[float, ...]:
     return (1.0 / _count(slices),) * slices
 
 
-def vwap_weights(curve: Sequence[float], bucket_minutes: float, start: float, end: float, slices: int) -> tuple[float, ...]:
-    """Weights in proportion to what the curve expects in each of ``slices`` equal spans of the session's minutes ``start`` to ``end``.
+def vwap_weights(curve: Sequence[float], start: float, end: float, slices: int) -> tuple[float, ...]:
+    """Weights in proportion to what the curve expects in each of ``slices`` equal spans of the session from ``start`` to ``end``.
 
-    Volume is spread evenly within a bucket. Where the curve expects none at all the weights are equal. Raises ValueError for a span that
-    is not a forward one or a curve with negative or non-finite entries.
+    ``curve`` holds the volume of equal parts of the session, ``start`` and ``end`` are fractions of it: a half day uses the curve of a
+    whole one, run through faster. Volume is spread evenly within a part; where none is expected at all the weights are equal. Raises
+    ValueError for a span that is not a forward one within the session, or a curve with negative or non-finite entries.
     """
-    if not 0.0 <= start < end:
-        raise ValueError(f"Expected 0 <= start < end in minutes of the session, was {start!r} to {end!r}")
-    if not bucket_minutes > 0.0 or not all(math.isfinite(share) and share >= 0.0 for share in curve):
-        raise ValueError(f"Expected buckets above 0 minutes and finite shares of at least 0, was {bucket_minutes!r} and {tuple(curve)!r}")
+    if not 0.0 <= start < end <= 1.0:
+        raise ValueError(f"Expected 0 <= start < end <= 1 as fractions of the session, was {start!r} to {end!r}")
+    if not all(math.isfinite(share) and share >= 0.0 for share in curve):
+        raise ValueError(f"Expected finite shares of volume of at least 0, was {tuple(curve)!r}")
     edges = [start + (end - start) * j / _count(slices) for j in range(slices + 1)]
-    passed = [_volume_until(curve, bucket_minutes, edge) for edge in edges]
+    passed = [_volume_until(curve, edge) for edge in edges]
     total = passed[-1] - passed[0]
     if total <= 0.0:
         return twap_weights(slices)
@@ -222,9 +223,10 @@ def participation_due(
     return shares if shares >= smallest or ZERO < shares == left else ZERO
 
 
-def _volume_until(curve: Sequence[float], bucket_minutes: float, minute: float) -> float:
-    whole = min(int(minute // bucket_minutes), len(curve))
-    part = curve[whole] * (minute - whole * bucket_minutes) / bucket_minutes if whole < len(curve) else 0.0
+def _volume_until(curve: Sequence[float], fraction: float) -> float:
+    place = fraction * len(curve)
+    whole = min(int(place), len(curve))
+    part = curve[whole] * (place - whole) if whole < len(curve) else 0.0
     return math.fsum(curve[:whole]) + part
 
 

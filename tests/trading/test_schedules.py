@@ -112,14 +112,21 @@ def test_holdings_fall_from_all_to_nothing_at_any_urgency(urgency: float, slices
 
 def test_vwap_follows_the_curve() -> None:
     curve = (0.5, 0.1, 0.1, 0.3)
-    assert vwap_weights(curve, 30, 0, 120, 4) == pytest.approx(curve)
-    assert vwap_weights(curve, 30, 15, 45, 2) == pytest.approx((0.25 / 0.3, 0.05 / 0.3))
-    assert vwap_weights((0.0, 0.0), 30, 0, 60, 3) == twap_weights(3)
-    assert vwap_weights(curve, 30, 500, 600, 2) == twap_weights(2)
+    assert vwap_weights(curve, 0.0, 1.0, 4) == pytest.approx(curve)
+    assert vwap_weights(curve, 0.125, 0.375, 2) == pytest.approx((0.25 / 0.3, 0.05 / 0.3))
+    assert vwap_weights((0.5, 0.0, 0.0), 0.5, 1.0, 3) == twap_weights(3)
+    assert vwap_weights((), 0.0, 1.0, 2) == twap_weights(2)
     with pytest.raises(ValueError, match="start < end"):
-        vwap_weights(curve, 30, 60, 60, 3)
+        vwap_weights(curve, 0.6, 0.6, 3)
     with pytest.raises(ValueError, match="finite shares"):
-        vwap_weights((0.5, math.nan), 30, 0, 60, 3)
+        vwap_weights((0.5, math.nan), 0.0, 1.0, 3)
+
+
+@given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=30), st.floats(0.0, 0.9), st.floats(0.01, 0.1), st.integers(1, 40))
+def test_vwap_weights_are_a_partition(curve: list[float], start: float, length: float, slices: int) -> None:
+    weights = vwap_weights(curve, start, start + length, slices)
+    assert math.fsum(weights) == pytest.approx(1.0)
+    assert all(weight >= -1e-9 for weight in weights)
 
 
 weights_of = st.lists(st.floats(0.0, 1e3), min_size=1, max_size=60).filter(lambda items: math.fsum(items) > 1e-6)
