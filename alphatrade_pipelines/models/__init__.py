@@ -4,9 +4,10 @@ MLflow, CatBoost and matplotlib are imported by the functions that need them, no
 """
 
 from alphatrade_pipelines.models.bundle import Bundle
-from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.calibration import Calibrator
 from alphatrade_pipelines.models.drift import DriftReport, feature_drift
 from alphatrade_pipelines.models.errors import (
+    BundleFormatError,
     GateFailedError,
     ModelDataError,
     ModelError,
@@ -36,9 +37,13 @@ from alphatrade_pipelines.models.weights import average_uniqueness
 __all__ = [
     "AgeReport",
     "BarrierConfig",
-    "BetaCalibrator",
     "Bundle",
+<<<<<<< Updated upstream
     "CombinatorialPurgedCV",
+=======
+    "BundleFormatError",
+    "Calibrator",
+>>>>>>> Stashed changes
     "DriftReport",
     "FoldConfig",
     "GateFailedError",

@@ -23,6 +23,15 @@ class TamperedBundleError(ModelError):
         super().__init__(f"model bundle refused: {file} {reason}. Restore the bundle from the registry or train again.")
 
 
+class BundleFormatError(ModelError):
+    """An intact bundle in a format of another version of the house."""
+
+    def __init__(self, found: object, expected: int) -> None:
+        newer = isinstance(found, int) and found > expected
+        fix = "Use the version that sealed it." if newer else "Train again: its parts mean something else today, so it is not converted."
+        super().__init__(f"expected a model bundle of format {expected}, found format {found!r}. {fix}")
+
+
 class RegistryError(ModelError):
     """The model registry was asked for something it cannot do, or could not be reached."""
 

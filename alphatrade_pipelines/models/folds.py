@@ -13,12 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.models.bundle import interval
-from alphatrade_pipelines.models.calibration import BetaCalibrator, softened
+from alphatrade_pipelines.models.calibration import Calibrator, softened
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
 from alphatrade_pipelines.models.metrics import log_losses
+<<<<<<< Updated upstream
 from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold
+=======
+from alphatrade_pipelines.models.predictor import interval
+from alphatrade_pipelines.models.validation import PurgedKFold
+>>>>>>> Stashed changes
 from alphatrade_pipelines.models.venn_abers import VennAbers
 from alphatrade_pipelines.models.weights import evidence_weights
 
@@ -132,7 +136,7 @@ def path_predictions(
 def _one_fold(train: Rows, test: Rows, learner: LearnerConfig, folds: FoldConfig) -> tuple[pd.DataFrame, int]:
     chosen, inner_scores = choose_trees(train, learner, folds)
     X, y, w = train.arrays
-    calibrator, bounds = BetaCalibrator.fit(inner_scores, y, w), VennAbers.fit(inner_scores, y, w)
+    calibrator, bounds = Calibrator.fit(inner_scores, y, w), VennAbers.fit(inner_scores, y, w)
     score = scores(fit_trees(X, y, w, chosen, learner), test.arrays[0])
     predicted = interval(calibrator, bounds, score, test.X.index)
     return predicted.assign(score=score, base_rate=round(float(np.average(softened(y, w), weights=w)), 9)), chosen

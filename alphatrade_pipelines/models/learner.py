@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphatrade_pipelines.models.errors import ModelDataError
+from alphatrade_pipelines.models.trees import Trees
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,9 +78,8 @@ def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int
 
 
 def scores(model: Any, X: FloatArray) -> FloatArray:
-    """Uncalibrated P(1) on balanced classes, one thread (a row at a time must not pay for a thread pool)."""
-    raw = model.predict(X, prediction_type="RawFormulaVal", thread_count=1)
-    return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(raw, np.float64))), dtype=np.float64)
+    """Uncalibrated P(1) on balanced classes, by the code that predicts live: CatBoost's ``predict_proba`` to the last bit."""
+    return Trees.of(model).scores(X)
 
 
 def staged_scores(model: Any, X: FloatArray, config: LearnerConfig) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.models.bundle import Bundle, canonical_json
-from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.calibration import Calibrator
 from alphatrade_pipelines.models.correlation import baseline_correlation
 from alphatrade_pipelines.models.drift import drift_reference
 from alphatrade_pipelines.models.errors import ModelDataError
@@ -22,7 +22,7 @@ from alphatrade_pipelines.models.labels import BarrierConfig
 from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
-from alphatrade_pipelines.models.venn_abers import VennAbers
+from alphatrade_pipelines.models.venn_abers import VennAbers, bounds_to_dict
 from alphatrade_pipelines.models.weights import evidence_weights
 
 _LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
@@ -111,8 +111,8 @@ def train(
     files = {
         "feature_state.json": feature_state.to_json().encode(),
         "model.cbm": blob,
-        "calibrator.json": canonical_json(BetaCalibrator.fit(score, y, w).to_dict()),
-        "venn_abers.json": canonical_json(VennAbers.fit(score, y, w).to_dict()),
+        "calibrator.json": canonical_json(Calibrator.fit(score, y, w).to_dict()),
+        "venn_abers.json": canonical_json(bounds_to_dict(VennAbers.fit(score, y, w))),
         "drift_reference.json": canonical_json(drift_reference(rows.X)),
         "baseline_correlation.json": canonical_json(baseline_correlation(bars)),
         "sizing.json": canonical_json(payoff.to_dict()),

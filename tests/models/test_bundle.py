@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alphatrade_pipelines.models import Bundle, ModelDataError, TamperedBundleError, TrainingResult
-from alphatrade_pipelines.models.bundle import FILES, MANIFEST
+from alphatrade_pipelines.models import Bundle, BundleFormatError, ModelDataError, TamperedBundleError, TrainingResult
+from alphatrade_pipelines.models.bundle import FILES, MANIFEST, canonical_json
 
 Trained = tuple[TrainingResult, pd.DataFrame, pd.Series]
 
@@ -61,6 +62,18 @@ def test_a_changed_manifest_and_a_stranger_are_refused(trained: Trained, tmp_pat
         (folder / MANIFEST).write_text(broken)
         with pytest.raises(TamperedBundleError, match=MANIFEST):
             Bundle.load(folder)
+
+
+@pytest.mark.parametrize(("sealed", "fix"), [(1, "Train again"), (99, "Use the version that sealed it"), (None, "Train again")])
+def test_another_format_is_refused_and_says_what_to_do(trained: Trained, tmp_path: Path, sealed: object, fix: str) -> None:
+    """Intact, but of another time: the hash must be right, or it would be called tampered with."""
+    folder = trained[0].bundle.save(tmp_path / "bundle")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    body = {name: value for name, value in manifest.items() if name != "content_hash"} | {"format": sealed}
+    resealed = {**body, "content_hash": hashlib.sha256(canonical_json(body)).hexdigest()}
+    (folder / MANIFEST).write_bytes(canonical_json(resealed))
+    with pytest.raises(BundleFormatError, match=fix):
+        Bundle.load(folder)
 
 
 def test_saving_is_all_or_nothing_and_never_overwrites(trained: Trained, tmp_path: Path) -> None:

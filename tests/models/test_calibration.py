@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,20 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from venn_abers import VennAbers as OtherVennAbers
+from venn_abers.venn_abers import geo_mean
 
-from alphatrade_pipelines.models.calibration import BetaCalibrator
+from alphatrade_pipelines.models.calibration import KINDS, Calibrator, Kind, pool_adjacent
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import auc, brier, log_losses, reliability
-from alphatrade_pipelines.models.venn_abers import VennAbers
+from alphatrade_pipelines.models.predictor import interval
+from alphatrade_pipelines.models.venn_abers import (
+    CrossVennAbers,
+    VennAbers,
+    bounds_arrays,
+    bounds_from_dict,
+    bounds_of,
+    bounds_to_dict,
+)
 
 Sample = tuple[np.ndarray, np.ndarray]
 
@@ -51,16 +62,16 @@ def test_beta_equals_akaike_average_of_sklearn_fits(n: int, power: float) -> Non
             fits.append((2 * loss + 2 * (len(used) + 1), theta))
     akaike = np.array([value for value, _ in fits])
     expected = np.average([theta for _, theta in fits], axis=0, weights=np.exp(-(akaike - akaike.min()) / 2))
-    ours = BetaCalibrator.fit(s, y, w)
+    ours = Calibrator.fit(s, y, w)
     np.testing.assert_allclose([ours.a, ours.b, ours.c], expected, atol=5e-4)
 
 
 def test_beta_contains_identity_and_undoes_distortion() -> None:
     s, y = distorted(200_000, slope=1.0, shift=0.0, spread=1.0)
-    fitted = BetaCalibrator.fit(s, y)
+    fitted = Calibrator.fit(s, y)
     np.testing.assert_allclose([fitted.a, fitted.b, fitted.c], [1, 1, 0], atol=0.05)
     s, y = distorted(200_000, slope=2.0, shift=0.3, spread=1.0)
-    p = BetaCalibrator.fit(s, y).predict(s)
+    p = Calibrator.fit(s, y).predict(s)
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-(np.log(s / (1 - s)) - 0.3) / 2)), atol=0.02)
 
 
@@ -69,13 +80,13 @@ def test_beta_on_meaningless_scores_stays_near_the_base_rate() -> None:
     spreads = []
     for _ in range(60):
         s, y = rng.beta(20, 20, 500), (rng.random(500) < 0.5).astype(float)
-        spreads.append(BetaCalibrator.fit(s, y).predict(s).std())
+        spreads.append(Calibrator.fit(s, y).predict(s).std())
     assert np.mean(spreads) < 0.5 * np.sqrt(0.25 / 500)  # what an unrestrained slope would show by chance
 
 
 def test_beta_never_inverts_a_score_that_points_the_wrong_way() -> None:
     s, y = distorted(4000, slope=1.0, spread=1.0)
-    fitted = BetaCalibrator.fit(s, 1 - y)
+    fitted = Calibrator.fit(s, 1 - y)
     assert fitted.a == 0
     assert fitted.b == 0
     np.testing.assert_allclose(fitted.predict(s), (1 - y).mean(), atol=1e-3)
@@ -86,7 +97,7 @@ def test_beta_never_inverts_a_score_that_points_the_wrong_way() -> None:
 def test_beta_is_monotone_inside_the_unit_interval_and_beats_its_own_constraints(seed: int, spread: float, n: int) -> None:
     s, y = distorted(n, seed, spread=spread)
     y[:2] = [0, 1]
-    fitted = BetaCalibrator.fit(s, y)
+    fitted = Calibrator.fit(s, y)
     p = fitted.predict(np.linspace(0, 1, 201))
     assert fitted.a >= 0
     assert fitted.b >= 0
@@ -98,7 +109,7 @@ def test_beta_is_monotone_inside_the_unit_interval_and_beats_its_own_constraints
 
 def test_beta_separable_stays_finite_and_does_not_extrapolate() -> None:
     s = np.r_[np.linspace(0.3, 0.4, 30), np.linspace(0.6, 0.7, 30)]
-    fitted = BetaCalibrator.fit(s, (s > 0.5).astype(float))
+    fitted = Calibrator.fit(s, (s > 0.5).astype(float))
     p = fitted.predict(np.array([0.0, 0.3, 0.7, 1.0]))
     assert p[0] == p[1]
     assert p[2] == p[3]
@@ -119,7 +130,78 @@ def test_beta_separable_stays_finite_and_does_not_extrapolate() -> None:
 )
 def test_calibration_refuses_what_it_cannot_learn_from(scores: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
     with pytest.raises(ModelDataError):
-        BetaCalibrator.fit(scores, y, weights)
+        Calibrator.fit(scores, y, weights)
+
+
+def test_platt_equals_akaike_average_of_sklearn_fits() -> None:
+    s, y = distorted(400, seed=5, slope=1.5, spread=1.0)
+    soft = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2))
+    z = np.log(s / (1 - s))[:, None]
+    twice, outcomes, weights = np.vstack([z, z]), np.r_[np.ones(400), np.zeros(400)], np.r_[soft, 1 - soft]
+    other = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(twice, outcomes, sample_weight=weights)
+    base = np.log(soft.mean() / (1 - soft.mean()))
+    losses = [
+        log_loss(outcomes, 1 / (1 + np.exp(-p)), sample_weight=weights, normalize=False)
+        for p in (other.decision_function(twice), np.full(800, base))
+    ]
+    share = 1 / (1 + np.exp(losses[0] + 1 - losses[1]))
+    ours = Calibrator.fit(s, y, kind="platt")
+    np.testing.assert_allclose([ours.a, ours.b], [share * other.coef_[0, 0]] * 2, atol=1e-3)
+    assert ours.c == pytest.approx(share * other.intercept_[0] + (1 - share) * base, abs=1e-3)
+
+
+def test_identity_leaves_scores_as_they_are() -> None:
+    s, y = distorted(100)
+    fitted = Calibrator.fit(s, y, kind="identity")
+    np.testing.assert_allclose(fitted.predict(s), s, atol=1e-12)
+    assert fitted.predict(np.array([0.0, 1.0])).tolist() == pytest.approx([s.min(), s.max()])
+
+
+def test_pool_adjacent_violators_reference_and_sklearn() -> None:
+    np.testing.assert_allclose(pool_adjacent(np.array([1.0, 0, 0, 1, 0, 1, 1]), np.ones(7)), [1 / 3, 1 / 3, 1 / 3, 0.5, 0.5, 1, 1])
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 300):
+        values, weights = rng.normal(size=n), rng.uniform(0.1, 2, n)
+        expected = IsotonicRegression().fit_transform(np.arange(n), values, sample_weight=weights)
+        np.testing.assert_allclose(pool_adjacent(values, weights), expected, atol=1e-12)
+
+
+def test_isotonic_equals_sklearn_on_softened_outcomes_and_never_says_never() -> None:
+    s, y = distorted(8000, spread=1.5)
+    s = np.round(s, 3)  # ties
+    y[s < 0.05], y[s > 0.95] = 0.0, 1.0  # pure ends, where a raw fit is certain
+    soft = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2))
+    other = IsotonicRegression(out_of_bounds="clip").fit(s, soft)
+    fitted = Calibrator.fit(s, y, kind="isotonic")
+    new = np.linspace(0, 1, 4001)
+    p = fitted.predict(new)
+    np.testing.assert_allclose(p, other.predict(new), atol=1e-12)
+    assert (np.diff(p) >= 0).all()
+    assert 0 < p.min() < p.max() < 1
+    assert Calibrator.from_dict(fitted.to_dict()) == fitted
+    with pytest.raises(ModelDataError, match="5000 independent outcomes"):
+        Calibrator.fit(s, y, np.full(8000, 0.5), kind="isotonic")
+    with pytest.raises(ModelDataError, match="beta, platt"):
+        Calibrator.fit(s, y, kind="spline")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_beyond_what_was_seen_the_edge_is_said_and_the_interval_holds_the_base_rate(kind: Kind) -> None:
+    s, y = distorted(6000, spread=1.0)
+    fitted, bounds = Calibrator.fit(s, y, kind=kind), VennAbers.fit(s, y)
+    new = np.r_[0.0, np.nextafter(s.min(), 0), s.min(), 0.5, s.max(), np.nextafter(s.max(), 1), 1.0]
+    found = interval(fitted, bounds, new)
+    assert found["extrapolated"].tolist() == [True, True, False, False, False, True, True]
+    assert fitted.outside(new).tolist() == found["extrapolated"].tolist()
+    p = found["probability"].to_numpy()
+    assert p[0] == p[1] == p[2]
+    assert p[4] == p[5] == p[6]
+    outer = found[found["extrapolated"]]
+    assert (outer["lower"] <= round(fitted.base_rate, 9)).all()
+    assert (outer["upper"] >= round(fitted.base_rate, 9)).all()
+    assert (found["lower"] <= p).all()
+    assert (p <= found["upper"]).all()
+    assert found["lower"].iloc[5] < found["lower"].iloc[4]
 
 
 @pytest.mark.parametrize(("n", "digits"), [(5, 3), (60, 1), (400, 2), (3000, 6)])
@@ -150,6 +232,47 @@ def test_weighted_venn_abers_equals_two_isotonic_fits(seed: int) -> None:
         ]
         p0, p1 = fitted.predict(np.array([new]))
         np.testing.assert_allclose([p0[0], p1[0]], expected, atol=1e-9)
+
+
+def test_venn_abers_reference_by_brute_force() -> None:
+    """The definition itself, on at most 200 points: extend the calibration set by the object, once as a loss, once as a win."""
+    for n in (20, 75, 200):
+        s, y = distorted(n, seed=n, spread=1.0)
+        fitted, arrays = VennAbers.fit(s, y), bounds_arrays(VennAbers.fit(s, y))
+        for new in np.r_[np.linspace(0, 1, 41), s[:20]]:
+            both = [
+                pool_adjacent(*_extended(np.r_[s, new], np.r_[y, label]))[np.searchsorted(np.unique(np.r_[s, new]), new)]
+                for label in (0.0, 1.0)
+            ]
+            np.testing.assert_allclose(np.ravel(fitted.predict(np.array([new]))), both, atol=1e-12)
+            assert bounds_of(new, arrays) == pytest.approx(both, abs=1e-12)
+
+
+def _extended(s: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, position, counts = np.unique(s, return_inverse=True, return_counts=True)
+    return np.bincount(position, weights=y) / counts, counts.astype(float)
+
+
+def test_cross_venn_abers_equals_its_definition() -> None:
+    s, y = distorted(900, spread=1.0)
+    fold = np.arange(900) % 3
+    cross = CrossVennAbers.fit(s, y, fold)
+    parts = [VennAbers.fit(s[fold == k], y[fold == k]) for k in range(3)]
+    new = np.linspace(0.02, 0.98, 200)
+    p0, p1 = np.array([part.predict(new)[0] for part in parts]), np.array([part.predict(new)[1] for part in parts])
+    np.testing.assert_allclose(cross.predict(new), [p0.mean(axis=0), p1.mean(axis=0)], atol=1e-12)
+    expected = geo_mean(p1.T) / (geo_mean(1 - p0.T) + geo_mean(p1.T))
+    np.testing.assert_allclose(cross.probability(new), expected, atol=1e-12)
+    again = bounds_from_dict(json.loads(json.dumps(bounds_to_dict(cross))))
+    np.testing.assert_array_equal(again.predict(new), cross.predict(new))
+    rows = [bounds_of(x, bounds_arrays(cross)) for x in new]
+    np.testing.assert_allclose(np.transpose(rows), cross.predict(new), atol=1e-15)
+    whole = VennAbers.fit(s, y)
+    assert np.subtract(*cross.predict(new)[::-1]).mean() > np.subtract(*whole.predict(new)[::-1]).mean()
+    merged = whole.predict(new)[1] / (1 - whole.predict(new)[0] + whole.predict(new)[1])
+    np.testing.assert_allclose(whole.probability(new), merged)
+    with pytest.raises(ModelDataError, match="two or more"):
+        CrossVennAbers.fit(s, y, np.zeros(900, np.int64))
 
 
 def test_less_evidence_gives_a_wider_interval_and_json_keeps_it() -> None:
