@@ -47,15 +47,24 @@ class Broker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a broker is waited for: seconds to connect and for an answer, attempts of a read, and the pause after the first of them
+    (doubling)."""
+
+    connect_timeout: float = 3.0
+    read_timeout: float = 10.0
+    read_attempts: int = 4
+    first_wait: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """Where, with which keys and how patiently; times in seconds."""
+    """Where, with which keys and how patiently."""
 
     mode: str
     endpoints: Endpoints
     credentials: Credentials
-    connect_timeout: float = 3.0
-    read_timeout: float = 10.0
-    read_attempts: int = 4
+    patience: Patience = Patience()
 
 
 class AlpacaGateway:
@@ -74,6 +83,10 @@ class AlpacaGateway:
         self._trading = self._trading_client()
         self._actions = self._actions_client()
 
+    def _harden(self, client: Any) -> None:
+        patience = self._config.patience
+        harden(client, (patience.connect_timeout, patience.read_timeout), trust_env=self._config.mode != "sim")
+
     def _trading_client(self) -> Any:
         from alpaca.trading.client import TradingClient
 
@@ -85,7 +98,7 @@ class AlpacaGateway:
             raw_data=True,
             url_override=config.endpoints.trading,
         )
-        harden(client, (config.connect_timeout, config.read_timeout), trust_env=config.mode != "sim")
+        self._harden(client)
         return client
 
     def _actions_client(self) -> Any:
@@ -98,7 +111,7 @@ class AlpacaGateway:
             raw_data=True,
             url_override=config.endpoints.data,
         )
-        harden(client, (config.connect_timeout, config.read_timeout), trust_env=config.mode != "sim")
+        self._harden(client)
         return client
 
     # ---- commands
@@ -276,7 +289,7 @@ class AlpacaGateway:
         self._live_ids.update(each.broker_id for each in wire.flatten([order]) if each.is_live)
 
     def _read(self, call: Any, what: str) -> Any:
-        return read(call, what, attempts=self._config.read_attempts)
+        return read(call, what, self._config.patience.read_attempts, self._config.patience.first_wait)
 
     def close(self) -> None:
         """Give the sockets back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
-from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
+from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
 from alphatrade_pipelines.live.lock import SessionLock
 from alphatrade_pipelines.live.lockstep import END_OF_TAPE, Lockstep, VenueAdmin
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Sink, StreamPair, Surroundings, WallClock
@@ -46,7 +46,8 @@ class Setup:
     """Everything a session is made of.
 
     ``folder`` holds what belongs to the account (``session.lock``, ``journal.sqlite``, ``control/``); ``history`` is every bar the
-    features are to be warmed with, the first to the last; ``feed`` is Alpaca's data feed; ``gate`` replaces the limits of the bar gate.
+    features are to be warmed with, the first to the last; ``feed`` is Alpaca's data feed; ``gate`` replaces the limits of the bar gate;
+    ``patience`` is how long the broker is waited for.
     """
 
     session: SessionConfig
@@ -61,6 +62,7 @@ class Setup:
     observers: tuple[Observer, ...] = ()
     feed: str = "iex"
     gate: GateConfig | None = None
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -104,7 +106,9 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
     with SessionLock(setup.folder / "session.lock", setup.session.run_id), _journal(setup.folder / "journal.sqlite") as journal:
         calendar = SessionCalendar()
         brain = Brain(setup.bundle, setup.model, setup.history, calendar)
-        gateway = AlpacaGateway(GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials), *_unfinished(journal))
+        gateway = AlpacaGateway(
+            GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(journal)
+        )
         columns = tuple(name for name in setup.history.columns if name in (*COLUMNS, "vwap", "trade_count"))
         builder = BarBuilder(setup.timeframe, setup.symbols, calendar, columns=columns)
         gate = gate_for(setup.timeframe, setup.history, calendar, setup.gate)

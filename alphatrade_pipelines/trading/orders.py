@@ -157,7 +157,8 @@ def observe_leg(order: LocalOrder, seen: BrokerOrder) -> None:
 
 def merged_status(known: str, known_filled: Decimal, seen: BrokerOrder) -> str:
     """The status to believe after a report that may be late or repeated."""
-    if seen.status == "filled":
+    whole = seen.qty > 0 and seen.filled_qty >= seen.qty and seen.status not in TERMINAL_STATUSES
+    if seen.status == "filled" or whole:  # also under a name nobody knows: there is nothing left to fill
         return "filled"
     if known in TERMINAL_STATUSES:
         return known

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
-from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
+from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
 from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError
 from alphatrade_pipelines.trading.commands import ReadBroker, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
@@ -34,7 +34,7 @@ def broker() -> Iterator[HostileBroker]:
 
 
 def gateway_to(url: str, **changes: object) -> AlpacaGateway:
-    config = GatewayConfig("sim", Endpoints.of_venue(url), Credentials.of(None, None, "sim"), 1.0, 0.4, read_attempts=2)
+    config = GatewayConfig("sim", Endpoints.of_venue(url), Credentials.of(None, None, "sim"), Patience(1.0, 0.4, 2))
     return AlpacaGateway(replace(config, **changes), fills_since=datetime(2026, 7, 20, tzinfo=UTC))  # type: ignore[arg-type]
 
 

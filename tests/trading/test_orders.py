@@ -74,6 +74,7 @@ def test_any_order_and_repetition_of_reports_ends_the_same(life: list[tuple[str,
         ("canceled", 4, seen("filled", 10), "filled"),  # the cancellation lost the race
         ("filled", 10, seen("canceled", 0), "filled"),
         ("new", 0, seen("held_for_moon_phase"), "held_for_moon_phase"),
+        ("new", 0, seen("held_for_moon_phase", 10), "filled"),  # whatever they call it, nothing is left to fill
     ],
 )
 def test_which_report_to_believe(known: str, filled: int, report: BrokerOrder, expected: str) -> None:
