@@ -8,17 +8,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from alphatrade_pipelines.trading.commands import CancelOrder, Command, ProbeOrder, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, BrokerPosition, Execution, OrderRequest, Side
 from alphatrade_pipelines.trading.events import (
     BrokerSeen,
     CancelEnded,
     ClockTicked,
+    CloseEnded,
     CorporateActionApplied,
     Event,
     OrderProbed,
     OrderUpdated,
     Outcome,
+    ReplaceEnded,
     SubmitEnded,
 )
 from alphatrade_pipelines.venue.exchange.errors import VenueError
@@ -44,6 +46,10 @@ class ExchangeBroker:
             return self._submit(command.request, at)
         if isinstance(command, CancelOrder):
             return self._cancel(command.broker_id, at)
+        if isinstance(command, ReplaceOrder):
+            return self._replace(command, at)
+        if isinstance(command, ClosePosition):
+            return self._close(command.symbol, at)
         if isinstance(command, ProbeOrder):
             return self._probe(command.client_order_id, at)
         if isinstance(command, ReadBroker):
@@ -65,6 +71,29 @@ class ExchangeBroker:
             return CancelEnded(at, broker_id, Outcome.REFUSED, error.http_status, error.code, reason(error))
         return CancelEnded(at, broker_id, Outcome.CONFIRMED)
 
+    def _replace(self, command: ReplaceOrder, at: datetime) -> ReplaceEnded:
+        ids = (command.client_order_id, command.broker_id)
+        try:
+            order = self._exchange.replace(
+                command.broker_id,
+                qty=command.qty,
+                limit_price=command.limit_price,
+                stop_price=command.stop_price,
+                client_order_id=command.client_order_id,
+            )
+        except VenueError as error:
+            return ReplaceEnded(at, *ids, Outcome.REFUSED, None, error.http_status, error.code, reason(error))
+        self._seen_live.add(order.id)
+        return ReplaceEnded(at, *ids, Outcome.CONFIRMED, broker_order(order))
+
+    def _close(self, symbol: str, at: datetime) -> CloseEnded:
+        try:
+            order = broker_order(self._exchange.close_position(symbol))
+        except VenueError as error:
+            return CloseEnded(at, symbol, Outcome.REFUSED, None, error.http_status, error.code, reason(error))
+        self._seen_live.add(order.broker_id)
+        return CloseEnded(at, symbol, Outcome.CONFIRMED, order)
+
     def _probe(self, client_order_id: str, at: datetime) -> OrderProbed:
         try:
             found = self._exchange.order_by_client_id(client_order_id)
@@ -73,9 +102,15 @@ class ExchangeBroker:
         return OrderProbed(at, client_order_id, Outcome.CONFIRMED, broker_order(found))
 
     def _read(self, at: datetime) -> BrokerSeen:
-        """Groups with something alive, and those that were alive at the last look; fills since then."""
+        """Groups with something alive, and those that were alive at the last look (with what replaced them); fills since then."""
         live = {order.root.id for order in self._exchange.book.live()}
-        orders = tuple(broker_order(self._exchange.order(order_id)) for order_id in sorted(live | self._seen_live))
+        wanted = live | self._seen_live
+        for order_id in sorted(wanted):
+            successor = self._exchange.order(order_id).replaced_by
+            while successor is not None and successor not in wanted:
+                wanted.add(successor)
+                successor = self._exchange.order(successor).replaced_by
+        orders = tuple(broker_order(self._exchange.order(order_id)) for order_id in sorted(wanted))
         self._seen_live = live
         since, fills = self._since, self._exchange.book.fills
         self._since = at - OVERLAP

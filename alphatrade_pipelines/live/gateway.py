@@ -1,14 +1,17 @@
 """The broker behind Alpaca's protocol, through the unmodified alpaca-py.
 
-Capabilities used: market, limit, stop and stop-limit orders; DAY and GTC; bracket (entry) and OCO (exit); cancel; look-up by
-client order id; positions; orders with nested legs; FILL activities; clock; corporate actions. Not used: replace, fractional
-and notional orders, extended hours, trailing stops.
+Capabilities used: market, limit, stop and stop-limit orders; DAY and GTC; bracket (entry) and OCO (exit); fractional market orders
+(to sell a remainder); cancel; replace; close a position; look-up by client order id; positions; orders with nested legs; FILL activities;
+clock; corporate actions. Not used: notional orders, extended hours, trailing stops, cancel-all and close-all (their mixed 207 answers
+name no order of ours; the core closes symbol by symbol).
 
-Every mutation ends CONFIRMED, REFUSED or UNKNOWN, and is sent at most once per call: what to do about UNKNOWN is the core's decision.
+Every mutation ends CONFIRMED, REFUSED, UNKNOWN, UNSENT (no connection: the broker has nothing) or DENIED (the SDK cannot express it), and
+is sent at most once per call: what to do about it is the core's decision.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -21,11 +24,12 @@ import structlog
 from alphatrade_pipelines.live import wire
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
 from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError, Failure, Reach, failure_of, harden, read
-from alphatrade_pipelines.trading.commands import CancelOrder, Command, ProbeOrder, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, OrderRequest
-from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, Event, OrderProbed, Outcome, SubmitEnded
+from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
 
 log = structlog.get_logger(__name__)
+OUTCOMES = {Reach.NEVER_SENT: Outcome.UNSENT, Reach.ANSWERED: Outcome.REFUSED, Reach.UNKNOWN: Outcome.UNKNOWN}
 ORDERS_PAGE = 500
 FILLS_PAGE = 100
 # re-read this much before the last known moment: a REST view may lag what the stream already told
@@ -125,6 +129,10 @@ class AlpacaGateway:
             return self.submit(command.request, at)
         if isinstance(command, CancelOrder):
             return self.cancel(command.broker_id, at)
+        if isinstance(command, ReplaceOrder):
+            return self.replace(command, at)
+        if isinstance(command, ClosePosition):
+            return self.close_position(command.symbol, at)
         if isinstance(command, ProbeOrder):
             return self.probe(command.client_order_id, at)
         if isinstance(command, ReadBroker):
@@ -136,7 +144,7 @@ class AlpacaGateway:
         try:
             body = wire.sdk_request(request)
         except ValueError as error:
-            return SubmitEnded(at, request.client_order_id, Outcome.REFUSED, reason=f"not sent: {error}")
+            return SubmitEnded(at, request.client_order_id, Outcome.DENIED, reason=f"not sent: {error}")
         try:
             order = wire.broker_order(self._trading.submit_order(body))
         except Exception as error:  # noqa: BLE001 - whatever happened, the outcome must be named; nothing is swallowed
@@ -149,8 +157,8 @@ class AlpacaGateway:
         log.warning("submit failed", client_order_id=cid, reach=failure.reach, status=failure.status, code=failure.code)
         if failure.is_duplicate_id:
             return self._adopt(request, failure, at)
-        outcome = Outcome.UNKNOWN if failure.reach is Reach.UNKNOWN else Outcome.REFUSED
-        return SubmitEnded(at, cid, outcome, None, failure.status, failure.code, failure.message)
+        outcome = OUTCOMES[failure.reach]
+        return SubmitEnded(at, cid, outcome, None, failure.status, failure.code, failure.message, failure.retry_after_s)
 
     def _adopt(self, request: OrderRequest, failure: Failure, at: datetime) -> SubmitEnded:
         """The broker has our id: the order exists. Only an order that is what we asked for is adopted; else a person must look."""
@@ -171,12 +179,45 @@ class AlpacaGateway:
             self._trading.cancel_order_by_id(UUID(broker_id))
         except Exception as error:  # noqa: BLE001 - see submit
             failure = failure_of(error)
-            outcome = Outcome.UNKNOWN if failure.reach is Reach.UNKNOWN else Outcome.REFUSED
+            outcome = OUTCOMES[failure.reach]
             # a refusal is normal: the order ended by itself while we asked
-            say = log.warning if outcome is Outcome.UNKNOWN else log.info
+            say = log.info if outcome is Outcome.REFUSED else log.warning
             say("cancel not taken", broker_id=broker_id, outcome=outcome, status=failure.status, code=failure.code, reason=failure.message)
             return CancelEnded(at, broker_id, outcome, failure.status, failure.code, failure.message)
         return CancelEnded(at, broker_id, Outcome.CONFIRMED)
+
+    def replace(self, command: ReplaceOrder, at: datetime) -> ReplaceEnded:
+        """Ask for a replacement. CONFIRMED gives the new order; the old one may still fill first, then the new one is rejected."""
+        try:
+            order = wire.broker_order(self._trading.replace_order_by_id(UUID(command.broker_id), wire.sdk_replacement(command)))
+        except Exception as error:  # noqa: BLE001 - see submit
+            failure = failure_of(error)
+            log.warning("replace not taken", broker_id=command.broker_id, reach=failure.reach, status=failure.status, code=failure.code)
+            return ReplaceEnded(
+                at,
+                command.client_order_id,
+                command.broker_id,
+                OUTCOMES[failure.reach],
+                None,
+                failure.status,
+                failure.code,
+                failure.message,
+                failure.retry_after_s,
+            )
+        self._note(order)
+        return ReplaceEnded(at, command.client_order_id, command.broker_id, Outcome.CONFIRMED, order)
+
+    def close_position(self, symbol: str, at: datetime) -> CloseEnded:
+        """Ask the broker to close a position at market. The order it makes has a name of its own."""
+        try:
+            order = wire.broker_order(self._trading.close_position(symbol))
+        except Exception as error:  # noqa: BLE001 - see submit
+            failure = failure_of(error)
+            log.error("close not taken", symbol=symbol, reach=failure.reach, status=failure.status, reason=failure.message)
+            outcome = OUTCOMES[failure.reach]
+            return CloseEnded(at, symbol, outcome, None, failure.status, failure.code, failure.message, failure.retry_after_s)
+        self._note(order)
+        return CloseEnded(at, symbol, Outcome.CONFIRMED, order)
 
     def probe(self, client_order_id: str, at: datetime) -> OrderProbed:
         """Ask for one client order id. REFUSED: the broker answered that it has none. UNKNOWN: it did not answer."""
@@ -212,7 +253,8 @@ class AlpacaGateway:
         """Orders, executions, positions and account in one reconciliation read.
 
         Orders: all open ones with legs, all submitted since the last read, and, one by one, every order this gateway last saw
-        alive that neither list shows any more: "not in the open list" is not "gone". Raises: BrokerUnavailableError.
+        alive that neither list shows any more, with whatever replaced it: "not in the open list" is not "gone". Raises:
+        BrokerUnavailableError.
         """
         since = self._fills_since or began
         orders = self._orders(since)
@@ -234,8 +276,13 @@ class AlpacaGateway:
         for order in [*self._list_orders("open", None), *self._list_orders("all", since)]:
             found[order.broker_id] = order
         shown = {order.broker_id for order in wire.flatten(found.values())}
-        for broker_id in sorted(self._live_ids - shown):
-            gone = self._order_by_id(broker_id)
+        asked = deque(sorted(self._live_ids - shown))
+        while asked:
+            gone = self._order_by_id(asked.popleft())
+            for order in wire.flatten([gone]) if gone is not None else []:
+                shown.add(order.broker_id)
+                if order.replaced_by and order.replaced_by not in shown:
+                    asked.append(order.replaced_by)
             if gone is not None:
                 found.setdefault(gone.broker_id, gone)
         self._live_ids = {order.broker_id for order in wire.flatten(found.values()) if order.is_live}

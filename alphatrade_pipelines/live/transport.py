@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,12 +50,13 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed request: how far it got, and whatever the broker said."""
+    """A failed request: how far it got, and whatever the broker said. ``retry_after_s``: how long it asked us to wait, if it did."""
 
     reach: Reach
     status: int | None
     code: int | None
     message: str
+    retry_after_s: float | None = None
 
     @property
     def is_duplicate_id(self) -> bool:
@@ -92,16 +94,29 @@ def failure_of(error: Exception) -> Failure:
     from alpaca.common.exceptions import APIError
 
     if isinstance(error, APIError):
-        return _failure_of_answer(error.status_code, str(error))
+        return _failure_of_answer(error.status_code, str(error), _retry_after(error.response))
     if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
         return Failure(Reach.NEVER_SENT, None, None, f"not sent: {type(error).__name__}")
     return Failure(Reach.UNKNOWN, None, None, f"no answer: {type(error).__name__}")
 
 
-def _failure_of_answer(status: int | None, body: str) -> Failure:
+def _failure_of_answer(status: int | None, body: str, retry_after_s: float | None) -> Failure:
     code, message = _read_error(body)
     provable = status is not None and 400 <= status < 500
-    return Failure(Reach.ANSWERED if provable else Reach.UNKNOWN, status, code, message)
+    return Failure(Reach.ANSWERED if provable else Reach.UNKNOWN, status, code, message, retry_after_s)
+
+
+def _retry_after(response: Any) -> float | None:
+    """Seconds until the rate limit resets: ``Retry-After``, else ``X-RateLimit-Reset`` (epoch) against the answer's own ``Date``."""
+    headers = getattr(response, "headers", None) or {}
+    try:
+        if "Retry-After" in headers:
+            return max(0.0, float(headers["Retry-After"]))
+        reset = float(headers["X-RateLimit-Reset"])
+        sent = parsedate_to_datetime(headers["Date"]).timestamp() if "Date" in headers else time.time()
+    except (KeyError, ValueError, TypeError):
+        return None
+    return max(0.0, reset - sent)
 
 
 def _read_error(body: str) -> tuple[int | None, str]:

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from alphatrade_pipelines.trading.commands import ReplaceOrder
 from alphatrade_pipelines.trading.domain import (
     AccountState,
     BrokerOrder,
@@ -25,6 +26,7 @@ from alphatrade_pipelines.trading.events import OrderUpdated
 
 if TYPE_CHECKING:
     from alpaca.trading.requests import OrderRequest as SdkOrderRequest
+    from alpaca.trading.requests import ReplaceOrderRequest
 
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
 Raw = Mapping[str, Any]
@@ -237,3 +239,14 @@ def sdk_request(request: OrderRequest) -> SdkOrderRequest:
     if request.kind is OrderKind.STOP:
         return requests.StopOrderRequest(**common, **stop)
     return requests.StopLimitOrderRequest(**common, **limit, **stop)
+
+
+def sdk_replacement(command: ReplaceOrder) -> ReplaceOrderRequest:
+    """A replacement as alpaca-py sends it; what is None is left as it is."""
+    from alpaca.trading.requests import ReplaceOrderRequest
+
+    prices = {"limit_price": command.limit_price, "stop_price": command.stop_price}
+    changes: dict[str, Any] = {name: float(price) for name, price in prices.items() if price is not None}
+    if command.qty is not None:
+        changes["qty"] = int(command.qty)
+    return ReplaceOrderRequest(client_order_id=command.client_order_id, **changes)

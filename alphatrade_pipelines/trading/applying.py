@@ -10,17 +10,29 @@ from typing import Any
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading import positions
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, StopPolicy
+from alphatrade_pipelines.trading.domain import (
+    AccountState,
+    BrokerOrder,
+    OrderClass,
+    OrderKind,
+    OrderRequest,
+    Side,
+    StopPolicy,
+    TimeInForce,
+)
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     BrokerSeen,
     CancelEnded,
     CancelIntended,
     ClockTicked,
+    CloseEnded,
+    CloseIntended,
     CorporateActionApplied,
     DiscrepancyFound,
     EntryDenied,
     Event,
+    GapLossRecorded,
     ModelSwapped,
     OperatorAsked,
     OrderIntended,
@@ -28,6 +40,9 @@ from alphatrade_pipelines.trading.events import (
     OrderUpdated,
     Outcome,
     PriceSeen,
+    ProtectionBreached,
+    ReplaceEnded,
+    ReplaceIntended,
     SessionEnded,
     SessionStarted,
     SignalReceived,
@@ -35,8 +50,8 @@ from alphatrade_pipelines.trading.events import (
     StreamStateSeen,
     SubmitEnded,
 )
-from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_reason
-from alphatrade_pipelines.trading.orders import LocalOrder, Phase, observe, observe_leg
+from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_decision, exit_reason
+from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase, is_leg, observe, observe_leg
 from alphatrade_pipelines.trading.rejections import Cure, Rejection, classify, cure
 from alphatrade_pipelines.trading.resending import still_wanted
 from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, EntryRetry, ExitSaga, Plan, Repair, Session, Stranger
@@ -64,6 +79,8 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
             if order.phase is Phase.INTENDED:  # the last run died between its intent and the broker's answer
                 order.phase = Phase.UNKNOWN
             order.cancel_asked_at = None
+            if order.amendment is not None:
+                order.amendment.unknown = True
     _see_account(state, event.account)
 
 
@@ -102,7 +119,7 @@ def _order_intended(state: CoreState, event: OrderIntended) -> None:
     request, symbol = event.request, event.request.symbol
     known = state.orders.get(request.client_order_id)
     if known is not None:  # the broker provably lacked it: the same order is sent again under the same name
-        known.phase, known.sends = Phase.INTENDED, known.sends + 1
+        known.phase, known.sends, known.unsent = Phase.INTENDED, known.sends + 1, False
         known.next_try = event.at + timedelta(seconds=state.config.backoff_s(known.sends))
         _index(state, known)
         return
@@ -137,6 +154,20 @@ def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
         state.exits.setdefault(event.symbol, ExitSaga(exit_reason(event.reason), event.at))
 
 
+def _replace_intended(state: CoreState, event: ReplaceIntended) -> None:
+    order = state.orders[event.root]
+    order.amendment = Amendment(event.client_order_id, event.broker_id, event.at, event.qty, event.limit_price, event.stop_price)
+    state.aliases[event.client_order_id] = event.root
+    state.intents[event.symbol] = state.intents.get(event.symbol, 0) + 1
+    _index(state, order)
+
+
+def _close_intended(state: CoreState, event: CloseIntended) -> None:
+    saga = state.exits.setdefault(event.symbol, ExitSaga(exit_reason(event.decision_id), event.at))
+    saga.attempts, saga.closing = saga.attempts + 1, event.at
+    state.intents[event.symbol] = state.intents.get(event.symbol, 0) + 1
+
+
 def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
     order = state.orders[event.client_order_id]
     if event.order is not None:
@@ -145,6 +176,9 @@ def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
         return  # an update was faster than the answer, and it knows more
     elif event.outcome is Outcome.UNKNOWN or event.outcome is Outcome.CONFIRMED:
         order.phase = Phase.UNKNOWN
+    elif event.outcome is Outcome.UNSENT:
+        order.phase, order.unsent = Phase.UNKNOWN, True
+        order.next_try = state.clock + timedelta(seconds=state.config.backoff_s(order.sends))
     else:
         _refused(state, order, event)
     _index(state, order)
@@ -184,13 +218,80 @@ def _cancel_ended(state: CoreState, event: CancelEnded) -> None:
     """The request's fate alone says nothing about the order; updates and reads do."""
 
 
+def _replace_ended(state: CoreState, event: ReplaceEnded) -> None:
+    order = state.orders[state.aliases[event.client_order_id]]
+    asked = order.amendment
+    if event.order is not None:
+        _see_order(state, event.order, nested=False)
+    elif asked is None or asked.client_order_id != event.client_order_id:
+        return  # an update was faster than the answer
+    elif event.outcome in (Outcome.UNKNOWN, Outcome.CONFIRMED) or _is_duplicate(event):
+        asked.unknown = True
+    else:
+        _amendment_failed(state, order)
+    _index(state, order)
+
+
+def _amendment_failed(state: CoreState, order: LocalOrder) -> None:
+    order.amendment, order.amend_refusals = None, order.amend_refusals + 1
+    order.amend_after = state.clock + timedelta(seconds=state.config.backoff_s(order.amend_refusals))
+
+
+def _is_duplicate(event: SubmitEnded | ReplaceEnded) -> bool:
+    return classify(event.http_status, event.code, event.reason) is Rejection.DUPLICATE_ID
+
+
+def _close_ended(state: CoreState, event: CloseEnded) -> None:
+    saga = state.exits.get(event.symbol)
+    if event.order is not None:
+        _adopt_closing(state, event.order)
+    if saga is None or event.outcome is Outcome.UNKNOWN:
+        return  # the next read shows the closing order, or that there is none
+    saga.closing = None
+    if event.order is None:
+        saga.next_try = state.clock + timedelta(seconds=state.config.backoff_s(saga.attempts))
+
+
+def _adopt_closing(state: CoreState, seen: BrokerOrder) -> None:
+    """The broker made this order at our request: from now on it is an exit order of ours, under the broker's name for it."""
+    if _ours(state, seen) is None:
+        plan = state.plans.get(seen.symbol)
+        request = OrderRequest(seen.client_order_id, seen.symbol, seen.side, seen.qty, OrderKind.MARKET, OrderClass.SIMPLE, TimeInForce.DAY)
+        saga = state.exits.get(seen.symbol)
+        decision = exit_decision(saga.reason if saga else "close", plan.decision_id if plan else seen.symbol)
+        state.orders[seen.client_order_id] = LocalOrder(request, "exit", decision, saga.attempts if saga else 0, state.clock)
+        stranger = state.strangers.pop(seen.broker_id, None)
+        if stranger is not None:
+            _see_order(state, stranger.order, nested=True)
+    _see_order(state, seen, nested=True)
+
+
+def _find_closing(state: CoreState, event: BrokerSeen) -> None:
+    """A request to close that was never answered: an exit at market that nobody knows is it; otherwise it never arrived."""
+    for symbol, saga in state.exits.items():
+        if saga.closing is None or event.began <= saga.closing:
+            continue
+        held = state.positions.get(symbol)
+        side = Side.BUY if held is not None and held.qty < 0 else Side.SELL
+        for stranger in [item.order for item in state.strangers.values() if item.order.symbol == symbol]:
+            if stranger.side is side and stranger.kind == OrderKind.MARKET.value:
+                _adopt_closing(state, stranger)
+        saga.closing = None
+
+
 def _order_probed(state: CoreState, event: OrderProbed) -> None:
-    order = state.orders.get(event.client_order_id)
+    root = state.aliases.get(event.client_order_id)
+    order = state.orders.get(root or event.client_order_id)
     if event.order is not None:
         _see_order(state, event.order, nested=True)
+    elif order is not None and root is not None:
+        asked = order.amendment
+        if event.outcome is Outcome.REFUSED and asked is not None and asked.client_order_id == event.client_order_id:
+            _amendment_failed(state, order)
     elif order is not None and event.outcome is Outcome.REFUSED and order.is_unsettled:
         order.phase, order.absences = Phase.UNKNOWN, order.absences + 1
-        if order.absences >= ABSENCES_TO_GIVE_UP and not still_wanted(state, order):
+        enough = 1 if order.unsent else ABSENCES_TO_GIVE_UP
+        if order.absences >= enough and not still_wanted(state, order):
             order.phase, order.reason = Phase.ABSENT, "the broker never received it"
             _drop_plan(state, order)
     elif order is not None and event.outcome is Outcome.REFUSED and order.is_open:
@@ -227,6 +328,7 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
             state.missed.append(f"{execution.symbol} {execution.execution_id}")
     for order in event.orders:
         _see_order(state, order, nested=True)
+    _find_closing(state, event)
     held = {item.symbol: item.qty for item in event.positions}
     for symbol in state.live:
         mine = state.positions.get(symbol)
@@ -247,6 +349,10 @@ def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
 def _entry_denied(state: CoreState, event: EntryDenied) -> None:
     if state.entry_retries.pop(event.symbol, None) and event.symbol not in state.positions:
         state.plans.pop(event.symbol, None)
+
+
+def _recorded(state: CoreState, event: ProtectionBreached | GapLossRecorded) -> None:
+    """A fact for people and reports; the core's memory has it already."""
 
 
 def _stream_state(state: CoreState, event: StreamStateSeen) -> None:
@@ -295,13 +401,15 @@ def _see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
         return
     order = state.orders[cid]
     was_waiting = not order.parent_live
-    if seen.client_order_id == cid or seen.broker_id == order.broker_id or (seen.replaces and seen.replaces == order.broker_id):
-        observe(order, seen, nested=nested)
+    if is_leg(order, seen):
+        observe_leg(order, seen, at=state.clock)
     else:
-        observe_leg(order, seen)
+        observe(order, seen, nested=nested, at=state.clock)
     for broker_id in (seen.broker_id, seen.replaced_by, *(leg.broker_id for leg in seen.legs)):
         if broker_id:
             state.by_broker[broker_id] = cid
+    if order.amend_refusals and order.amendment is None and order.amend_after is None:  # accepted first, rejected afterwards
+        order.amend_after = state.clock + timedelta(seconds=state.config.backoff_s(order.amend_refusals))
     _adopt_strangers(state, order)
     if order.purpose == "entry" and order.filled_qty and order.part_filled_at is None:
         order.part_filled_at = state.clock
@@ -315,6 +423,8 @@ def _see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
 def _ours(state: CoreState, seen: BrokerOrder) -> str | None:
     if seen.client_order_id in state.orders:
         return seen.client_order_id
+    if seen.client_order_id in state.aliases:
+        return state.aliases[seen.client_order_id]
     return state.by_broker.get(seen.broker_id) or (state.by_broker.get(seen.replaces) if seen.replaces else None)
 
 
@@ -329,10 +439,16 @@ def _see_stranger(state: CoreState, seen: BrokerOrder) -> None:
 
 
 def _adopt_strangers(state: CoreState, order: LocalOrder) -> None:
-    for leg_id in order.legs:
-        stranger = state.strangers.pop(leg_id, None)
-        if stranger is not None:  # its update came before we knew whose leg it is
-            observe_leg(order, stranger.order)
+    """Updates of a leg, or of what replaced something of ours, may come before anybody told whose they are."""
+    successors = [link.replaced_by for group in (order.chain, order.legs) for link in group.values() if link.replaced_by]
+    for broker_id in (*order.legs, *successors):
+        stranger = state.strangers.pop(broker_id, None)
+        if stranger is None:
+            continue
+        if is_leg(order, stranger.order):
+            observe_leg(order, stranger.order, at=state.clock)
+        else:
+            observe(order, stranger.order, nested=False, at=state.clock)
 
 
 def _index(state: CoreState, order: LocalOrder) -> None:
@@ -355,13 +471,19 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     AccountSeen: _account_seen,
     OrderIntended: _order_intended,
     CancelIntended: _cancel_intended,
+    ReplaceIntended: _replace_intended,
+    CloseIntended: _close_intended,
     SubmitEnded: _submit_ended,
     CancelEnded: _cancel_ended,
+    ReplaceEnded: _replace_ended,
+    CloseEnded: _close_ended,
     OrderProbed: _order_probed,
     OrderUpdated: _order_updated,
     BrokerSeen: _broker_seen,
     DiscrepancyFound: _discrepancy,
     EntryDenied: _entry_denied,
+    ProtectionBreached: _recorded,
+    GapLossRecorded: _recorded,
     StreamStateSeen: _stream_state,
     ModelSwapped: _model_swapped,
     OperatorAsked: _operator_asked,

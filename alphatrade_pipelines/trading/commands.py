@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from alphatrade_pipelines.trading.domain import OrderRequest
 
@@ -19,6 +20,25 @@ class CancelOrder:
     """Ask the broker to cancel; answer with ``CancelEnded``. The final word comes as ``OrderUpdated``."""
 
     broker_id: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOrder:
+    """Replace the broker order ``broker_id`` by one named ``client_order_id``; None keeps a value. Answer with ``ReplaceEnded``."""
+
+    broker_id: str
+    symbol: str
+    client_order_id: str
+    qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePosition:
+    """Ask the broker to close the whole position at market; answer with ``CloseEnded``."""
+
     symbol: str
 
 
@@ -45,4 +65,4 @@ class RaiseAlert:
     detail: str
 
 
-Command = SubmitOrder | CancelOrder | ProbeOrder | ReadBroker | RaiseAlert
+Command = SubmitOrder | CancelOrder | ReplaceOrder | ClosePosition | ProbeOrder | ReadBroker | RaiseAlert

@@ -18,12 +18,14 @@ from alphatrade_pipelines.trading.events import (
     BrokerSeen,
     CancelEnded,
     ClockTicked,
+    CloseEnded,
     DiscrepancyFound,
     Event,
     OperatorAsked,
     OrderProbed,
     OrderUpdated,
     Outcome,
+    ReplaceEnded,
     SessionStarted,
     SignalReceived,
     StopAsked,
@@ -35,7 +37,7 @@ from alphatrade_pipelines.trading.orders import Phase
 from alphatrade_pipelines.trading.protection import audit_protection
 from alphatrade_pipelines.trading.reconciliation import reconcile
 from alphatrade_pipelines.trading.rejections import Rejection, classify
-from alphatrade_pipelines.trading.resending import probe_unsettled, resend_if_absent
+from alphatrade_pipelines.trading.resending import resend_if_absent, settle_unsettled
 from alphatrade_pipelines.trading.state import CoreState
 
 Item = Event | Command
@@ -62,7 +64,7 @@ def audit(state: CoreState, symbol: str, *, after_read: bool = False) -> Iterato
 def _session_started(state: CoreState, event: SessionStarted) -> Iterator[Item]:
     yield ReadBroker("session start")
     for symbol in sorted(state.live):
-        yield from probe_unsettled(state, symbol)
+        yield from settle_unsettled(state, symbol)
 
 
 def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
@@ -71,10 +73,12 @@ def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
     if state.session is not None and (not state.ready or seen is None or event.at - seen >= interval):
         yield ReadBroker("interval")
     for symbol in state.active_symbols():
-        yield from probe_unsettled(state, symbol)
+        yield from settle_unsettled(state, symbol)
         yield from audit(state, symbol)
         if state.has_uncounted_fills(symbol):
             yield ReadBroker(f"{symbol}: fills reported without their executions")
+        if symbol in state.exits and state.exits[symbol].closing is not None:
+            yield ReadBroker(f"{symbol}: no word on the request to close the position")
 
 
 def _signal_received(state: CoreState, event: SignalReceived) -> Iterator[Item]:
@@ -99,8 +103,23 @@ def _cancel_ended(state: CoreState, event: CancelEnded) -> Iterator[Item]:
         yield ReadBroker(f"cancellation of {event.broker_id}: {event.outcome}")
 
 
+def _replace_ended(state: CoreState, event: ReplaceEnded) -> Iterator[Item]:
+    order = state.orders[state.aliases[event.client_order_id]]
+    if order.amendment is not None and order.amendment.unknown:
+        yield ProbeOrder(event.client_order_id)
+    elif event.outcome is not Outcome.CONFIRMED:
+        yield ReadBroker(f"replacement not taken: {event.outcome} {event.reason}")
+    yield from audit(state, order.request.symbol)
+
+
+def _close_ended(state: CoreState, event: CloseEnded) -> Iterator[Item]:
+    if event.outcome is not Outcome.CONFIRMED:
+        yield ReadBroker(f"{event.symbol}: request to close the position {event.outcome} {event.reason}")
+    yield from audit(state, event.symbol)
+
+
 def _order_probed(state: CoreState, event: OrderProbed) -> Iterator[Item]:
-    order = state.orders.get(event.client_order_id)
+    order = state.orders.get(state.aliases.get(event.client_order_id, event.client_order_id))
     if order is None or event.outcome is Outcome.UNKNOWN:
         return
     if order.reason == LOST:
@@ -119,7 +138,7 @@ def _order_updated(state: CoreState, event: OrderUpdated) -> Iterator[Item]:
 def _broker_seen(state: CoreState, event: BrokerSeen) -> Iterator[Item]:
     yield from reconcile(state, event)
     for symbol in state.active_symbols():
-        yield from probe_unsettled(state, symbol)
+        yield from settle_unsettled(state, symbol)
         yield from audit(state, symbol, after_read=True)
 
 
@@ -143,6 +162,8 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     SignalReceived: _signal_received,
     SubmitEnded: _submit_ended,
     CancelEnded: _cancel_ended,
+    ReplaceEnded: _replace_ended,
+    CloseEnded: _close_ended,
     OrderProbed: _order_probed,
     OrderUpdated: _order_updated,
     BrokerSeen: _broker_seen,

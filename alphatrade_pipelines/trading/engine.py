@@ -6,14 +6,23 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from alphatrade_pipelines.trading.applying import apply
-from alphatrade_pipelines.trading.commands import CancelOrder, Command, ProbeOrder, RaiseAlert, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import (
+    CancelOrder,
+    ClosePosition,
+    Command,
+    ProbeOrder,
+    RaiseAlert,
+    ReadBroker,
+    ReplaceOrder,
+    SubmitOrder,
+)
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.deciding import decide
-from alphatrade_pipelines.trading.events import CancelIntended, Event, OrderIntended, SessionStarted
+from alphatrade_pipelines.trading.events import CancelIntended, CloseIntended, Event, OrderIntended, ReplaceIntended, SessionStarted
 from alphatrade_pipelines.trading.protection import uncovered_qty
 from alphatrade_pipelines.trading.state import CoreState
 
-_COMMANDS = (SubmitOrder, CancelOrder, ProbeOrder, ReadBroker, RaiseAlert)
+_COMMANDS = (SubmitOrder, CancelOrder, ReplaceOrder, ClosePosition, ProbeOrder, ReadBroker, RaiseAlert)
 
 
 class EngineError(RuntimeError):
@@ -113,6 +122,14 @@ class Engine:
 
 
 def _command_of(event: Event) -> Command | None:
-    if isinstance(event, OrderIntended):
-        return SubmitOrder(event.request)
-    return CancelOrder(event.broker_id, event.symbol) if isinstance(event, CancelIntended) else None
+    match event:
+        case OrderIntended():
+            return SubmitOrder(event.request)
+        case CancelIntended():
+            return CancelOrder(event.broker_id, event.symbol)
+        case ReplaceIntended():
+            return ReplaceOrder(event.broker_id, event.symbol, event.client_order_id, event.qty, event.limit_price, event.stop_price)
+        case CloseIntended():
+            return ClosePosition(event.symbol)
+        case _:
+            return None

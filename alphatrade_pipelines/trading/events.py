@@ -20,12 +20,17 @@ from alphatrade_pipelines.trading.domain import (
 
 
 class Outcome(StrEnum):
-    """How a command ended. UNKNOWN blocks new exposure in its symbol until the broker has answered; it never blocks an exit."""
+    """How a command ended. UNKNOWN blocks new exposure in its symbol until the broker has answered; it never blocks an exit.
+
+    CONFIRMED and REFUSED are words of the broker. DENIED: our own side cannot make such a request, the broker was never asked.
+    UNSENT: the connection was never made, so the broker provably has nothing; the same command may be tried again under the same name.
+    """
 
     CONFIRMED = "confirmed"
     REFUSED = "refused"
     DENIED = "denied"
     UNKNOWN = "unknown"
+    UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class OrderIntended:
 
     at: datetime
     request: OrderRequest
-    purpose: str  # entry | protect | exit
+    purpose: str  # entry | protect | exit | trim
     decision_id: str
     attempt: int
 
@@ -115,8 +120,40 @@ class CancelIntended:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaceIntended:
+    """Write-ahead intent to replace the broker order ``broker_id`` by one named ``client_order_id`` with other prices or another quantity.
+
+    ``root`` is the client order id of the order it belongs to (the first of its chain, or the one whose leg it is). None keeps a value.
+    Only an order without fills is given another quantity: what Alpaca does with ``qty`` after a partial fill is disputed (docs/core.md).
+    """
+
+    at: datetime
+    client_order_id: str
+    root: str
+    broker_id: str
+    symbol: str
+    reason: str
+    qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseIntended:
+    """Write-ahead intent to ask the broker itself to close the whole position, whatever its size: the last rung of an exit."""
+
+    at: datetime
+    symbol: str
+    decision_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitEnded:
-    """What became of a submission. ``order`` is set when CONFIRMED; ``http_status``, ``code`` and ``reason`` when REFUSED or UNKNOWN."""
+    """What became of a submission. ``order`` is set when CONFIRMED; ``http_status``, ``code`` and ``reason`` when REFUSED or UNKNOWN.
+
+    ``retry_after_s``: how long the broker asked to wait (a rate limit's reset), None when it did not say.
+    """
 
     at: datetime
     client_order_id: str
@@ -125,6 +162,7 @@ class SubmitEnded:
     http_status: int | None = None
     code: int | None = None
     reason: str = ""
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +175,36 @@ class CancelEnded:
     http_status: int | None = None
     code: int | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceEnded:
+    """What became of a replacement REQUEST. CONFIRMED with ``order`` (the new one) is a promise only: when the old order fills first, the
+    new one is rejected afterwards, and an update says so. ``broker_id`` is the order that was to be replaced."""
+
+    at: datetime
+    client_order_id: str
+    broker_id: str
+    outcome: Outcome
+    order: BrokerOrder | None = None
+    http_status: int | None = None
+    code: int | None = None
+    reason: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEnded:
+    """What became of a request to close a position. ``order`` is the closing order, named by the broker; UNKNOWN: a read must show it."""
+
+    at: datetime
+    symbol: str
+    outcome: Outcome
+    order: BrokerOrder | None = None
+    http_status: int | None = None
+    code: int | None = None
+    reason: str = ""
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +277,33 @@ class EntryDenied:
 
 
 @dataclass(frozen=True, slots=True)
+class ProtectionBreached:
+    """``qty`` shares stood without a live stop for ``seconds`` of open market, longer than ``bound_s``, while the broker was reachable."""
+
+    at: datetime
+    symbol: str
+    qty: Decimal
+    seconds: float
+    bound_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GapLossRecorded:
+    """A stop filled beyond its price: a stop does not cap a gap. Losses of ``qty`` shares from their average entry, in account currency:
+    ``intended_loss`` at the stop, ``realized_loss`` at the fill; both are positive when money was lost."""
+
+    at: datetime
+    symbol: str
+    decision_id: str
+    execution_id: str
+    qty: Decimal
+    stop: Decimal
+    price: Decimal
+    intended_loss: Decimal
+    realized_loss: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class StreamStateSeen:
     """A stream connected, was lost, or fell silent; ``name`` is trade_updates or market_data."""
 
@@ -228,7 +323,7 @@ class ModelSwapped:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAsked:
-    """A person (or a job) asked: flatten, halt, resume, reset_breakers."""
+    """A person (or a job) asked: flatten, halt, reduce, resume, reset_breakers."""
 
     at: datetime
     request: str
@@ -254,13 +349,19 @@ Event = (
     | AccountSeen
     | OrderIntended
     | CancelIntended
+    | ReplaceIntended
+    | CloseIntended
     | SubmitEnded
     | CancelEnded
+    | ReplaceEnded
+    | CloseEnded
     | OrderProbed
     | OrderUpdated
     | BrokerSeen
     | DiscrepancyFound
     | EntryDenied
+    | ProtectionBreached
+    | GapLossRecorded
     | StreamStateSeen
     | ModelSwapped
     | OperatorAsked

@@ -12,7 +12,7 @@ from datetime import datetime
 
 MAX_LENGTH = 48
 EXIT_REASON = "exit:"
-_LETTER = {"entry": "e", "protect": "p", "exit": "x"}
+_LETTER = {"entry": "e", "protect": "p", "exit": "x", "trim": "t", "replace": "r"}
 
 
 def decision_id(strategy: str, model_version: str, symbol: str, decision_time: datetime) -> str:
@@ -21,7 +21,7 @@ def decision_id(strategy: str, model_version: str, symbol: str, decision_time: d
 
 
 def client_order_id(decision: str, symbol: str, at: datetime, purpose: str, attempt: int) -> str:
-    """The broker-side name of attempt ``attempt`` of one leg of a decision. ``purpose`` is entry, protect or exit."""
+    """The broker-side name of attempt ``attempt`` of one leg of a decision. ``purpose`` is entry, protect, exit, trim or replace."""
     digest = hashlib.sha256(f"{decision}|{at.isoformat()}|{purpose}|{attempt}".encode()).hexdigest()[:16]
     ticker = "".join(letter for letter in symbol if letter.isalnum())[:10]
     name = f"{ticker}-{at:%Y%m%dT%H%M}-{_LETTER[purpose]}{attempt}-{digest}"

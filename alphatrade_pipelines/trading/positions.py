@@ -42,7 +42,7 @@ def adopt(state: CoreState, symbol: str, qty: Decimal, price: Decimal, at: datet
 def settle_fills(state: CoreState, symbol: str) -> None:
     """A consistent read showed the position: whatever the symbol's orders report as filled is contained in it."""
     for order in state.live_orders(symbol):
-        for broker_id, filled in [(order.broker_id, order.filled_qty), *((leg.broker_id, leg.filled_qty) for leg in order.legs.values())]:
+        for broker_id, filled in order.fills():
             state.executed[broker_id] = max(filled, state.executed.get(broker_id, Decimal(0)))
 
 

@@ -36,15 +36,20 @@ def still_wanted(state: CoreState, order: LocalOrder) -> bool:
     return closes and (order.purpose == "exit") == (symbol in state.exits) and not order.outdated
 
 
-def probe_unsettled(state: CoreState, symbol: str) -> Iterator[Command]:
-    """Ask the broker for every order of ``symbol`` whose fate is unknown."""
+def settle_unsettled(state: CoreState, symbol: str) -> Iterator[Command | Event]:
+    """Ask the broker for every order and replacement of ``symbol`` whose fate is unknown; what never left this machine is sent again."""
     for order in state.live_orders(symbol):
-        if order.phase is Phase.UNKNOWN:
+        if order.phase is Phase.UNKNOWN and order.unsent and still_wanted(state, order):
+            yield from resend_if_absent(state, order)
+        elif order.phase is Phase.UNKNOWN:
             yield ProbeOrder(order.request.client_order_id)
+        if order.amendment is not None and order.amendment.unknown:
+            yield ProbeOrder(order.amendment.client_order_id)
 
 
 def resend_if_absent(state: CoreState, order: LocalOrder) -> Iterator[Event]:
     """The broker provably lacks it: the SAME order under the SAME name, as long as it is still wanted and its pause is over."""
     waited = order.next_try is None or state.clock >= order.next_try
-    if order.phase is Phase.UNKNOWN and order.absences > 0 and waited and still_wanted(state, order):
+    absent = order.absences > 0 or order.unsent
+    if order.phase is Phase.UNKNOWN and absent and waited and still_wanted(state, order):
         yield OrderIntended(state.clock, order.request, order.purpose, order.decision_id, order.attempt)

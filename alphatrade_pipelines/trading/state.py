@@ -52,12 +52,16 @@ class Position:
 
 @dataclass(slots=True)
 class ExitSaga:
-    """A position on its way out: cancel what rests at the broker, wait for the word, close at market; retried until flat."""
+    """A position on its way out: cancel what rests at the broker, wait for the word, close at market; retried until flat.
+
+    ``closing``: since when a request to the broker to close the position itself has been without an answer.
+    """
 
     reason: str
     since: datetime
     attempts: int = 0
     next_try: datetime | None = None
+    closing: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +124,7 @@ class CoreState:
     signals: dict[str, Signal] = field(default_factory=dict)
     decided: dict[str, datetime] = field(default_factory=dict)
     orders: dict[str, LocalOrder] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)  # client order id of a replacement -> that of the order it belongs to
     by_broker: dict[str, str] = field(default_factory=dict)
     live: dict[str, dict[str, None]] = field(default_factory=dict)
     strangers: dict[str, Stranger] = field(default_factory=dict)
@@ -166,8 +171,7 @@ class CoreState:
     def has_uncounted_fills(self, symbol: str) -> bool:
         """The broker reported an order of ours as filled beyond the executions we have: the position is about to change."""
         for order in self.live_orders(symbol):
-            reported = [(order.broker_id, order.filled_qty), *((leg.broker_id, leg.filled_qty) for leg in order.legs.values())]
-            if any(filled > self.executed.get(broker_id, 0) for broker_id, filled in reported):
+            if any(filled > self.executed.get(broker_id, 0) for broker_id, filled in order.fills()):
                 return True
         return False
 

@@ -14,9 +14,9 @@ import pytest
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
 from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError
-from alphatrade_pipelines.trading.commands import ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import ClosePosition, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import BrokerSeen, Outcome
+from alphatrade_pipelines.trading.events import BrokerSeen, CloseEnded, Outcome, ReplaceEnded
 from tests.live.hostile import HostileBroker, Reply, Seen, order_json
 
 AT = datetime(2026, 7, 24, 14, 42, tzinfo=UTC)
@@ -99,8 +99,84 @@ def test_a_refused_connection_was_never_sent() -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         ended = gateway_to(url).submit(BRACKET, AT)
-    assert ended.outcome is Outcome.REFUSED
+    assert ended.outcome is Outcome.UNSENT
     assert ended.reason.startswith("not sent")
+
+
+def test_what_the_sdk_cannot_express_is_denied_and_never_sent(broker: HostileBroker) -> None:
+    naked = replace(BRACKET, take_profit=None, stop_loss=None, order_class=OrderClass.OCO, kind=OrderKind.LIMIT)
+    ended = gateway_to(broker.url).submit(naked, AT)
+    assert ended.outcome is Outcome.DENIED
+    assert broker.seen == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Date": "Fri, 24 Jul 2026 14:42:10 GMT", "X-RateLimit-Reset": "1784904160"}, 30.0),
+        ({"X-RateLimit-Reset": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_says_how_long_to_wait(broker: HostileBroker, headers: dict[str, str], expected: float | None) -> None:
+    broker.script.append(Reply(429, {"code": 42910000, "message": "rate limit exceeded"}, headers=headers))
+    assert gateway_to(broker.url).submit(BRACKET, AT).retry_after_s == expected
+
+
+OLD, NEW, NEWEST = (f"61e69015-8549-4bfd-b9c3-01e7584300{n:02d}" for n in range(3))
+
+
+def test_a_replacement_goes_out_with_its_own_name_and_ends_as_it_ends(broker: HostileBroker) -> None:
+    gateway, command = gateway_to(broker.url), ReplaceOrder(OLD, "SPY", "at-spy-r1", Decimal(7), Decimal("99.50"))
+    broker.script.append(Reply(200, order_json("at-spy-r1", id=NEW, replaces=OLD, qty="7")))
+    ended = gateway.execute(command, AT)
+    assert isinstance(ended, ReplaceEnded)
+    assert (ended.outcome, ended.broker_id, ended.client_order_id) == (Outcome.CONFIRMED, OLD, "at-spy-r1")
+    assert ended.order is not None
+    assert (ended.order.broker_id, ended.order.replaces) == (NEW, OLD)
+    assert (broker.seen[0].method, broker.seen[0].path) == ("PATCH", f"/v2/orders/{OLD}")
+    assert broker.seen[0].body == {"qty": 7, "limit_price": 99.5, "client_order_id": "at-spy-r1"}
+    broker.script = deque([Reply(422, {"code": 42210000, "message": "cannot replace order in accepted status"}), Reply(504), Reply(0)])
+    outcomes = [gateway.replace(command, AT).outcome for _ in range(3)]
+    assert outcomes == [Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]
+
+
+def test_the_broker_closes_a_position_or_says_why_not(broker: HostileBroker) -> None:
+    gateway = gateway_to(broker.url)
+    broker.script = deque(
+        [
+            Reply(200, order_json("made-by-alpaca", side="sell")),
+            Reply(403, {"code": 40310000, "message": "insufficient qty available for order (requested: 10, available: 0)"}),
+            Reply(404, {"code": 40410000, "message": "position does not exist"}),
+            Reply(500),
+        ]
+    )
+    ended = [gateway.execute(ClosePosition("SPY"), AT) for _ in range(4)]
+    assert [(end.outcome, end.http_status) for end in ended if isinstance(end, CloseEnded)] == [
+        (Outcome.CONFIRMED, None),
+        (Outcome.REFUSED, 403),
+        (Outcome.REFUSED, 404),
+        (Outcome.UNKNOWN, 500),
+    ]
+    assert (broker.seen[0].method, broker.seen[0].path) == ("DELETE", "/v2/positions/SPY")
+
+
+def test_a_read_follows_what_replaced_an_order_that_left_the_lists(broker: HostileBroker) -> None:
+    chain = {OLD: (NEW, "replaced"), NEW: (NEWEST, "replaced"), NEWEST: (None, "filled")}
+
+    def answer(request: Seen) -> Reply:
+        broker_id = request.path.rsplit("/", 1)[-1]
+        if broker_id in chain:
+            successor, status = chain[broker_id]
+            return Reply(200, order_json(f"c-{broker_id}", id=broker_id, replaced_by=successor, status=status))
+        return Reply(200, {"account_number": "PA1", "equity": "1", "cash": "1", "buying_power": "2"} if broker_id == "account" else [])
+
+    broker.fallback = answer
+    config = GatewayConfig("sim", Endpoints.of_venue(broker.url), Credentials.of(None, None, "sim"))
+    seen = AlpacaGateway(config, AT, believed_live=[OLD]).execute(ReadBroker("interval"), AT)
+    assert isinstance(seen, BrokerSeen)
+    assert {order.broker_id for order in seen.orders} == {OLD, NEW, NEWEST}
 
 
 DUPLICATE = Reply(422, {"code": 40010001, "message": "client_order_id must be unique"})

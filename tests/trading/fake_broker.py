@@ -1,7 +1,8 @@
 """A broker for tests: Alpaca's order rules in small, its own ledger of truth, and every fault a wire can have.
 
 It follows notes of Alpaca's behaviour: client order ids unique for ever (422 40010001), legs wake only on a complete entry fill, a
-cancelled order takes its group along, shares held by resting sells cannot be sold again (403 40310000), orders queue while closed.
+cancelled order takes its group along, shares held by resting sells cannot be sold again (403 40310000), orders queue while closed, a
+replacement is a new order under a new id, legs change prices only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from alphatrade_pipelines.trading.commands import CancelOrder, Command, ProbeOrder, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import (
     TERMINAL_STATUSES,
     AccountState,
@@ -21,7 +22,17 @@ from alphatrade_pipelines.trading.domain import (
     OrderRequest,
     Side,
 )
-from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, Event, OrderProbed, OrderUpdated, Outcome, SubmitEnded
+from alphatrade_pipelines.trading.events import (
+    BrokerSeen,
+    CancelEnded,
+    CloseEnded,
+    Event,
+    OrderProbed,
+    OrderUpdated,
+    Outcome,
+    ReplaceEnded,
+    SubmitEnded,
+)
 
 CASH = Decimal("100000")
 
@@ -69,6 +80,8 @@ class FakeOrder:
     stop_price: Decimal | None = None
     filled: Decimal = Decimal(0)
     stuck: bool = False
+    replaces: str | None = None
+    replaced_by: str | None = None
     legs: list[FakeOrder] = field(default_factory=list)
     parent: FakeOrder | None = None
 
@@ -91,6 +104,8 @@ class FakeOrder:
             status=self.status,
             limit_price=self.limit_price,
             stop_price=self.stop_price,
+            replaces=self.replaces,
+            replaced_by=self.replaced_by,
             legs=tuple(leg.seen(nested=False) for leg in self.legs) if nested else (),
         )
 
@@ -104,6 +119,7 @@ class FakeBroker:
         self.faults = Faults()
         self.rng = random.Random(seed)
         self.orders: list[FakeOrder] = []
+        self.gone: list[FakeOrder] = []  # legs that were replaced: the broker still knows them by id
         self.positions: dict[str, Decimal] = {}
         self.costs: dict[str, Decimal] = {}
         self.prices: dict[str, Decimal] = {}
@@ -120,6 +136,10 @@ class FakeBroker:
             return self._submit(command.request)
         if isinstance(command, CancelOrder):
             return self._cancel(command.broker_id)
+        if isinstance(command, ReplaceOrder):
+            return self._replace(command)
+        if isinstance(command, ClosePosition):
+            return self._close(command.symbol)
         if isinstance(command, ProbeOrder):
             return self._probe(command.client_order_id)
         return self._read() if isinstance(command, ReadBroker) else None
@@ -215,6 +235,73 @@ class FakeBroker:
             return CancelEnded(self.now, broker_id, Outcome.UNKNOWN, reason="504 after cancel")
         return CancelEnded(self.now, broker_id, Outcome.CONFIRMED)
 
+    def _replace(self, command: ReplaceOrder) -> ReplaceEnded:
+        ids = (command.client_order_id, command.broker_id)
+        if self._happens(self.faults.lost):
+            return ReplaceEnded(self.now, *ids, Outcome.UNKNOWN, reason="read timeout")
+        if self._happens(self.faults.refused):
+            return ReplaceEnded(self.now, *ids, Outcome.REFUSED, None, 429, 42910000, "rate limit exceeded")
+        found = [order for order in self.everything() if order.broker_id == command.broker_id]
+        if not found:
+            return ReplaceEnded(self.now, *ids, Outcome.REFUSED, None, 404, 40410000, "order not found")
+        old = found[0]
+        if old.status not in ("new", "held", "partially_filled"):
+            return ReplaceEnded(self.now, *ids, Outcome.REFUSED, None, 422, 42210000, f"cannot replace order in {old.status} status")
+        if any(order.client_order_id == command.client_order_id for order in self.everything()):
+            return ReplaceEnded(self.now, *ids, Outcome.REFUSED, None, 422, 40010001, "client_order_id must be unique")
+        if command.qty is not None and old.order_class != "simple":
+            return ReplaceEnded(self.now, *ids, Outcome.REFUSED, None, 422, 42210000, "qty of a complex order cannot be replaced")
+        new = self.take_place(old, command)
+        answer = ReplaceEnded(self.now, *ids, Outcome.CONFIRMED, new.seen(nested=True))
+        if self._happens(self.faults.unanswered):
+            return ReplaceEnded(self.now, *ids, Outcome.UNKNOWN, reason="504 after accept")
+        return answer
+
+    def take_place(self, old: FakeOrder, command: ReplaceOrder) -> FakeOrder:
+        """``old`` ends replaced, a new order with a new id stands in its place (the quantity asked for includes what is filled)."""
+        self._serial += 1
+        new = FakeOrder(
+            f"b{self._serial}", command.client_order_id, old.symbol, old.side, (command.qty or old.qty) - old.filled, old.kind,
+            old.order_class, "held" if old.status == "held" else "new",
+            command.limit_price or old.limit_price, command.stop_price or old.stop_price,
+            replaces=old.broker_id, legs=old.legs, parent=old.parent,
+        )  # fmt: skip
+        old.legs = []
+        for leg in new.legs:
+            leg.parent = new
+        if new.parent is not None:
+            new.parent.legs[new.parent.legs.index(old)] = new
+        else:
+            self.orders.append(new)
+        if new.parent is not None:
+            self.gone.append(old)
+        old.replaced_by = new.broker_id
+        self._end(old, "replaced")
+        self._tell("new", new)
+        return new
+
+    def _close(self, symbol: str) -> CloseEnded:
+        if self._happens(self.faults.lost):
+            return CloseEnded(self.now, symbol, Outcome.UNKNOWN, reason="read timeout")
+        held = self.positions.get(symbol, Decimal(0))
+        if not held:
+            return CloseEnded(self.now, symbol, Outcome.REFUSED, None, 404, 40410000, "position does not exist")
+        free = abs(held) - self.held(symbol)
+        if free < abs(held):
+            reason = f"insufficient qty available for order (requested: {abs(held)}, available: {free})"
+            return CloseEnded(self.now, symbol, Outcome.REFUSED, None, 403, 40310000, reason)
+        self._serial += 1
+        side = Side.SELL if held > 0 else Side.BUY
+        status = "new" if self.market_open else "accepted"
+        order = FakeOrder(f"b{self._serial}", f"closed-by-broker-{self._serial}", symbol, side, abs(held), "market", "simple", status)
+        self.orders.append(order)
+        self._tell("new", order)
+        answer = CloseEnded(self.now, symbol, Outcome.CONFIRMED, order.seen(nested=True))
+        self.work(symbol)
+        if self._happens(self.faults.unanswered):
+            return CloseEnded(self.now, symbol, Outcome.UNKNOWN, reason="504 after accept")
+        return answer
+
     def _cancel_group(self, order: FakeOrder) -> None:
         self._end(order, "canceled")
         root = order.parent or order
@@ -227,7 +314,7 @@ class FakeBroker:
     def _probe(self, cid: str) -> OrderProbed:
         if self._happens(self.faults.mute_reads):
             return OrderProbed(self.now, cid, Outcome.UNKNOWN)
-        for order in self.orders:
+        for order in self.everything():
             if order.client_order_id == cid:
                 return OrderProbed(self.now, cid, Outcome.CONFIRMED, order.seen(nested=True))
         return OrderProbed(self.now, cid, Outcome.REFUSED)
@@ -236,7 +323,7 @@ class FakeBroker:
         if self._happens(self.faults.mute_reads):
             return None
         positions = tuple(BrokerPosition(symbol, qty, self.costs[symbol]) for symbol, qty in sorted(self.positions.items()) if qty)
-        orders = tuple(order.seen(nested=True) for order in self.orders)
+        orders = tuple(order.seen(nested=True) for order in (*self.orders, *self.gone))
         return BrokerSeen(self.now, self.now, positions, orders, tuple(self.executions), self.now, self.account())
 
     # -- the market ----------------------------------------------------------------------------------------------------------

@@ -213,7 +213,8 @@ def _doubled_decisions(shell: Shell) -> Iterator[str]:
     taken: dict[str, list[str]] = {}
     for order in shell.broker.orders:
         ours = shell.state.orders.get(order.client_order_id)
-        if ours is None and not order.client_order_id.startswith("manual"):
+        known = order.client_order_id in shell.state.aliases or order.client_order_id.startswith(("manual", "closed-by-broker"))
+        if ours is None and not known:
             yield f"order {order.client_order_id} was sent without an intent in the journal"
         if ours is not None and ours.purpose == "entry" and order.status != "rejected":
             taken.setdefault(ours.decision_id, []).append(order.client_order_id)

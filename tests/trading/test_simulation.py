@@ -199,7 +199,7 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a refused exit is dropped": _attribute(applying, "_after_refusal", _refusal_ends_the_exit),
     "silence is taken for a refusal": _handler(applying.SubmitEnded, _deaf_to_silence),
     "the state depends on more than the journal": _handler(applying.ClockTicked, _unindexed),
-    "nobody asks for unanswered orders": _attribute(deciding, "probe_unsettled", _nothing),
+    "nobody asks for unanswered orders": _attribute(deciding, "settle_unsettled", _nothing),
     "the protection audit sleeps": _attribute(deciding, "audit_protection", _nothing),
     "a halt is ignored": _attribute(entries, "entry_denial", _no_denial),
     "differences to the broker are ignored": _attribute(deciding, "reconcile", _nothing),
