@@ -38,12 +38,9 @@ __all__ = [
     "AgeReport",
     "BarrierConfig",
     "Bundle",
-<<<<<<< Updated upstream
-    "CombinatorialPurgedCV",
-=======
     "BundleFormatError",
     "Calibrator",
->>>>>>> Stashed changes
+    "CombinatorialPurgedCV",
     "DriftReport",
     "FoldConfig",
     "GateFailedError",

@@ -17,12 +17,8 @@ from alphatrade_pipelines.models.calibration import Calibrator, softened
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
 from alphatrade_pipelines.models.metrics import log_losses
-<<<<<<< Updated upstream
-from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold
-=======
 from alphatrade_pipelines.models.predictor import interval
-from alphatrade_pipelines.models.validation import PurgedKFold
->>>>>>> Stashed changes
+from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold
 from alphatrade_pipelines.models.venn_abers import VennAbers
 from alphatrade_pipelines.models.weights import evidence_weights
 
