@@ -198,10 +198,12 @@ def _play(
     """Trade the sessions that open in [start, end) of ``span`` with the configured fill profile, cash and seed."""
     from alphatrade_pipelines.backtest.driver import run_backtest
     from alphatrade_pipelines.market import SessionCalendar
+    from alphatrade_pipelines.models.liquidity import session_liquidity
     from alphatrade_pipelines.models.signals import make_signals
 
     calendar, (start, end) = SessionCalendar(), span
-    signals = make_signals(bundle, features, bars, calendar, info.version, predicted)
+    liquidity = session_liquidity(bars, bootstrap.timeframe(settings), calendar)
+    signals = make_signals(bundle, features, bars, calendar, info.version, predicted, liquidity)
     played = bars[bars.index.get_level_values("timestamp") < end]
     exchange, core = bootstrap.exchange_config(settings, start, end), bootstrap.core_config(settings)
     return run_backtest(played, signals, exchange, core, model_ref(info), bootstrap.timeframe(settings), calendar)

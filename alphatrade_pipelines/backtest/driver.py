@@ -73,7 +73,7 @@ class _Run:
 
     def _decide(self, step: Step, signals: Iterable[Signal]) -> None:
         for bar in sorted(step.bars, key=lambda bar: bar.symbol):
-            self.settle(PriceSeen(step.at, bar.symbol, Decimal(repr(bar.close))))
+            self.settle(PriceSeen(step.at, bar.symbol, Decimal(repr(bar.close)), Decimal(repr(bar.volume))))
         self.settle(AccountSeen(step.at, self.broker.account()))
         for signal in sorted(signals, key=lambda signal: signal.symbol):
             self.settle(SignalReceived(step.at, signal))

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from alphatrade_pipelines.market.sessions import SessionCalendar
+from alphatrade_pipelines.market.timeframe import Timeframe
+from alphatrade_pipelines.risk import Liquidity
 from alphatrade_pipelines.trading.domain import ModelRef, Signal
 
 if TYPE_CHECKING:
     from alphatrade_pipelines.models.bundle import Bundle
+
+LIQUIDITY_SPAN = pd.Timedelta(days=60)  # calendar days that surely hold the sessions an estimate looks back on
 
 # Given what trades now, a better model to go on with, or None. Called between bars, from a worker thread.
 ModelProvider = Callable[[ModelRef], "tuple[Bundle, ModelRef] | None"]
@@ -27,6 +31,9 @@ class Brain:
         self._bundle, self._calendar = bundle, calendar
         self._frames = [history.sort_index()]
         self._stream = bundle.feature_pipeline().stream(self._frames[0])
+        self._timeframe = Timeframe.parse(str(bundle.manifest["timeframe"]))
+        self._liquidity: dict[tuple[str, pd.Timestamp], Liquidity] = {}
+        self._told: set[tuple[str, pd.Timestamp]] = set()
 
     @property
     def bars(self) -> pd.DataFrame:
@@ -50,8 +57,27 @@ class Brain:
 
         features = self._stream.update(bars)
         self._frames.append(bars)
-        signals: Sequence[Signal] = make_signals(self._bundle, features, bars, self._calendar, self.model.version)
+        self._look_at_liquidity(bars)
+        found = make_signals(self._bundle, features, bars, self._calendar, self.model.version, liquidity=self._liquidity)
+        signals: Sequence[Signal] = found
         return sorted(signals, key=lambda signal: (signal.decision_time, signal.symbol))
+
+    def _look_at_liquidity(self, bars: pd.DataFrame) -> None:
+        """Once a session and symbol, with its first bar: how it traded in the sessions before. Daily bars have no use for it."""
+        from alphatrade_pipelines.models.liquidity import session_liquidity
+
+        if self._timeframe.is_daily or bars.empty:
+            return
+        opened = pd.Timestamp(self._calendar.session_bounds(bars.index.get_level_values("timestamp")[0])[0])
+        fresh = [symbol for symbol in bars.index.get_level_values("symbol") if (str(symbol), opened) not in self._told]
+        if not fresh:
+            return
+        known = self.bars
+        recent = known.index.get_level_values("timestamp") >= opened - LIQUIDITY_SPAN
+        chosen = known[recent & known.index.get_level_values("symbol").isin(fresh)]
+        estimates = session_liquidity(chosen, self._timeframe, self._calendar)
+        self._told = {key for key in self._told if key[1] == opened} | {(str(symbol), opened) for symbol in fresh}
+        self._liquidity = {key: found for key, found in {**self._liquidity, **estimates}.items() if key[1] == opened}
 
     def swap(self, bundle: Bundle, model: ModelRef) -> None:
         """Go on with another model from the next bar on. The old one stays in place if warming the new one fails."""

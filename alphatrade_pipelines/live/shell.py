@@ -259,8 +259,8 @@ class Shell:
 
     async def decide_on(self, bars: pd.DataFrame) -> None:
         """Prices, account, signals: in this order, as in the backtest."""
-        for symbol, close in zip(bars.index.get_level_values("symbol"), bars["close"], strict=True):
-            await self.pump(PriceSeen(self.now, str(symbol), Decimal(repr(float(close)))))
+        for symbol, close, volume in zip(bars.index.get_level_values("symbol"), bars["close"], bars["volume"], strict=True):
+            await self.pump(PriceSeen(self.now, str(symbol), Decimal(repr(float(close))), Decimal(repr(float(volume)))))
         try:
             account = await self.call(self.tools.broker.account)
         except (BrokerUnavailableError, WireError) as error:

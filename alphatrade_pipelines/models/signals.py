@@ -16,6 +16,7 @@ from alphatrade_pipelines.trading.domain import Side, Signal
 if TYPE_CHECKING:
     from alphatrade_pipelines.market import SessionCalendar, Timeframe
     from alphatrade_pipelines.models.bundle import Bundle
+    from alphatrade_pipelines.models.liquidity import SessionLiquidity
 
 VOLATILITY = "vol_ewma"
 
@@ -27,13 +28,14 @@ def make_signals(
     calendar: SessionCalendar,
     model_version: str,
     predicted: pd.DataFrame | None = None,
+    liquidity: SessionLiquidity | None = None,
 ) -> list[Signal]:
     """Signals for every row of ``features`` that has left the warm-up, ordered by decision time, then symbol.
 
     ``features`` and ``bars`` (raw prices) share the index (symbol, timestamp); extra bars are ignored. Each signal is decided when its
     bar is known, prices its stop and target from the bar's close by the bundle's barriers, and holds until the bundle's horizon.
     ``predicted`` (columns probability, lower, upper) replaces the bundle's own predictions by out-of-fold ones, for backtests of the
-    training span; rows without one give no signal.
+    training span; rows without one give no signal. ``liquidity``, known at each session's open, goes into the session's signals.
     Raises ModelDataError for a missing column or a row without its bar.
     """
     from alphatrade_pipelines.market import Timeframe
@@ -58,6 +60,7 @@ def make_signals(
     predicted = bundle.predict(rows) if predicted is None else predicted.loc[rows.index]
     starts = pd.DatetimeIndex(rows.index.get_level_values("timestamp"))
     times = _times(starts, payoff.horizon, timeframe, calendar)
+    opens = dict(zip(starts, pd.to_datetime(calendar.bounds_of(starts)[0], unit="ns", utc=True), strict=True)) if liquidity else {}
     names, values = bundle.feature_names, rows[bundle.feature_names].to_numpy(np.float64).tolist()
     feature_hash = str(bundle.manifest["feature_hash"])
     return [
@@ -78,6 +81,8 @@ def make_signals(
             model_version=model_version,
             feature_hash=feature_hash,
             features=tuple(zip(names, row, strict=True)),
+            liquidity=liquidity.get((str(symbol), opens[start])) if liquidity else None,
+            session_open=opens[start].to_pydatetime() if liquidity else None,
         )
         for symbol, start, p, low, up, c, (stop_price, target_price), vol, row in zip(
             rows.index.get_level_values("symbol"),

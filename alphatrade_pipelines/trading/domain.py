@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from alphatrade_pipelines.risk import Liquidity
+
 TERMINAL_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
 
 
@@ -78,6 +80,8 @@ class Signal:
     ``probability`` is P(target before stop, or gain at the horizon); ``lower`` and ``upper`` bound it. ``payoff`` is the
     expected win over the expected loss, net of cost, and ``payoff_error`` its standard error. ``hold_until`` is the vertical
     barrier: from then on the position is closed at the next open market. ``features`` are (name, value) pairs kept for lineage.
+    ``liquidity``: how the symbol traded in the sessions before this one, which began at ``session_open``; without it orders are sent
+    whole.
     """
 
     symbol: str
@@ -96,6 +100,8 @@ class Signal:
     model_version: str
     feature_hash: str
     features: tuple[tuple[str, float], ...] = ()
+    liquidity: Liquidity | None = None
+    session_open: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,12 @@ class ClockTicked:
 
 @dataclass(frozen=True, slots=True)
 class PriceSeen:
-    """A bar became known: last price of one symbol (raw, as it trades)."""
+    """A bar became known: last price of one symbol (raw, as it trades), and how many shares traded in it (0 = not told)."""
 
     at: datetime
     symbol: str
     price: Decimal
+    volume: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

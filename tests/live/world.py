@@ -22,6 +22,7 @@ from alphatrade_pipelines.live.lockstep import Lockstep, VenueAdmin
 from alphatrade_pipelines.live.session import SessionConfig
 from alphatrade_pipelines.live.status import SessionResult, StopSwitch
 from alphatrade_pipelines.market import SampleSource, SessionCalendar, SyntheticConfig, SyntheticSource, Timeframe
+from alphatrade_pipelines.models.liquidity import session_liquidity
 from alphatrade_pipelines.models.signals import make_signals
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import Event
@@ -61,7 +62,8 @@ class World:
     def backtest(self) -> BacktestResult:
         """The same days without the wire."""
         features = self.bundle.feature_pipeline().transform(self.bars)
-        signals = make_signals(as_bundle(self.bundle), features, self.bars, CALENDAR, MODEL.version)
+        liquidity = session_liquidity(self.bars, self.timeframe, CALENDAR)
+        signals = make_signals(as_bundle(self.bundle), features, self.bars, CALENDAR, MODEL.version, liquidity=liquidity)
         return run_backtest(self.bars, signals, self.exchange, CORE, MODEL, self.timeframe, CALENDAR)
 
     def setup(self, url: str, folder: Path, **changes: Any) -> Setup:
