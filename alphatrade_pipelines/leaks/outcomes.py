@@ -56,7 +56,7 @@ def probe_labels(
         full = label(bars, volatility)
     for cut in chosen:
         resolved, made = full[np.asarray(full["t1"] <= cut)], full[times(full) < cut][list(decided)]
-        for probe, other in futures(world, cut, "open", thorough):
+        for probe, other in futures(world, cut, "open", thorough, drifts=True):
             found = findings.attempt(partial(label, other.bars, _until(volatility, other.bars.index, cut)), probe, cut)
             if found is None:
                 continue

@@ -2,7 +2,8 @@
 
 At the moment "close" of bar t, bars up to t are known. At its "open", of bar t itself only the open, split and dividend are.
 Values: ``wild`` (valid but absurd prices, volumes), ``huge`` (1e200), ``nan``, ``inf``, ``flat`` (one price, no volume), ``actions`` (true
-prices, invented splits and dividends). Structure: ``holes`` (every other bar missing), ``deaths`` (half of the symbols end), ``newcomers``
+prices, invented splits and dividends); for labels also ``rise`` and ``fall`` (2 % a bar: garbage breaks every trend, these make one
+last). Structure: ``holes`` (every other bar missing), ``deaths`` (half of the symbols end), ``newcomers``
 (a symbol begins). Nothing here is random: a finding can be repeated.
 """
 
@@ -24,14 +25,19 @@ PRICES = ("open", "high", "low", "close")
 _STANDARD = (*PRICES, "volume", "split", "dividend")
 
 
-def futures(world: World, cut: pd.Timestamp, moment: Moment = "close", thorough: bool = True) -> Iterator[tuple[str, World]]:
-    """(probe, world) for each other future of ``cut``. Without ``thorough`` only truncation, wild, huge, actions and deaths."""
+def futures(
+    world: World, cut: pd.Timestamp, moment: Moment = "close", thorough: bool = True, drifts: bool = False
+) -> Iterator[tuple[str, World]]:
+    """(probe, world) for each other future of ``cut``. Without ``thorough`` only truncation, wild, huge, actions and deaths; with
+    ``drifts`` also rise and fall."""
     stamps = world.stamps
     hidden, half = np.asarray(stamps > cut), np.asarray((stamps == cut) & (moment == "open"))
     yield "truncation", world.with_bars(_flat_after_open(world.bars, half)[~hidden], cut)
     for name, garble in VALUES.items():
         if thorough or name in ("wild", "huge", "actions"):
             yield f"poison {name}", world.with_bars(garbled(world.bars, hidden, half, garble), cut)
+    for name, step in DRIFTS.items() if drifts else ():
+        yield f"poison {name}", world.with_bars(_drifting(world.bars, hidden, half, step), cut)
     base = garbled(world.bars, hidden & False, half, _wild)
     for name, restructure in STRUCTURES.items():
         if thorough or name == "deaths":
@@ -85,6 +91,17 @@ def _actions(known: Columns) -> Columns:
     return {"split": np.where(odd % 7 == 3, 3.0, np.where(odd % 11 == 5, 0.25, 1.0)), "dividend": 0.002 * known["low"] * (odd % 5 == 1)}
 
 
+def _drifting(bars: pd.DataFrame, hidden: BoolArray, half: BoolArray, step: float) -> pd.DataFrame:
+    """The true bars on a slope that begins at the cut, so much a bar; opens of the ``half`` rows stay."""
+    age = pd.Series(hidden | half, index=bars.index).groupby(level="symbol", sort=False).cumsum().to_numpy()
+    slope = np.exp(step * age)
+    other = {name: bars[name].to_numpy(dtype=np.float64) * slope for name in PRICES}
+    other["open"][half] = bars["open"].to_numpy(dtype=np.float64)[half]
+    other["high"], other["low"] = np.fmax(other["high"], other["open"]), np.fmin(other["low"], other["open"])
+    return bars.assign(**other, volume=np.where(age > 0, bars["volume"] * 2.0 + 1.0, bars["volume"]))
+
+
+DRIFTS = {"rise": 0.02, "fall": -0.02}
 VALUES: dict[str, Callable[[Columns], Columns]] = {
     "wild": _wild,
     "huge": _all(1e200),

@@ -20,7 +20,7 @@ from alphatrade_pipelines.models.evaluation import compare_predictions
 from alphatrade_pipelines.models.fold_features import refit_in_folds
 from alphatrade_pipelines.models.folds import FoldConfig, path_predictions
 from alphatrade_pipelines.models.gate import GateReport, GateThresholds, evaluate_gate
-from alphatrade_pipelines.models.labels import BarrierConfig, triple_barrier
+from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, make_labels, trend_scanning, triple_barrier
 from alphatrade_pipelines.models.learner import LearnerConfig
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.plots import png, reliability_figure
@@ -46,6 +46,7 @@ __all__ = [
     "GateFailedError",
     "GateReport",
     "GateThresholds",
+    "LabelConfig",
     "LearnerConfig",
     "Lineage",
     "ModelDataError",
@@ -73,6 +74,7 @@ __all__ = [
     "evaluate_gate",
     "feature_drift",
     "load_promoted",
+    "make_labels",
     "make_signals",
     "path_predictions",
     "png",
@@ -80,5 +82,6 @@ __all__ = [
     "reliability_figure",
     "score_staleness",
     "train",
+    "trend_scanning",
     "triple_barrier",
 ]

@@ -39,6 +39,7 @@ class PayoffEstimate:
     cost_bps: float
     min_volatility: float
     max_volatility: float
+    horizon_unit: str = "bars"
 
     @property
     def break_even(self) -> float:
@@ -83,4 +84,4 @@ class PayoffEstimate:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PayoffEstimate:
         """The inverse of :meth:`to_dict`."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.models.errors import ModelDataError
-from alphatrade_pipelines.models.labels import barrier_prices
+from alphatrade_pipelines.models.labels import BarrierConfig, barrier_prices
 from alphatrade_pipelines.trading.domain import Side, Signal
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def make_signals(
     stop, target = barrier_prices(close, volatility, payoff.barrier)
     predicted = bundle.predict(rows) if predicted is None else predicted.loc[rows.index]
     starts = pd.DatetimeIndex(rows.index.get_level_values("timestamp"))
-    times = _times(starts, payoff.horizon, timeframe, calendar)
+    times = _times(starts, payoff.barrier, timeframe, calendar)
     opens = dict(zip(starts, pd.to_datetime(calendar.bounds_of(starts)[0], unit="ns", utc=True), strict=True)) if liquidity else {}
     names, values = bundle.feature_names, rows[bundle.feature_names].to_numpy(np.float64).tolist()
     feature_hash = str(bundle.manifest["feature_hash"])
@@ -108,12 +108,13 @@ def bracket_prices(close: float, stop: float, target: float) -> tuple[Decimal, D
     return min(down, nearest - tick), max(up, nearest + tick)
 
 
-def hold_until(start: datetime, horizon: int, timeframe: Timeframe, calendar: SessionCalendar) -> datetime:
+def hold_until(start: datetime, horizon: int, timeframe: Timeframe, calendar: SessionCalendar, unit: str = "bars") -> datetime:
     """When the ``horizon``-th bar after the one that starts at ``start`` is complete: the vertical barrier; the exit follows it.
 
-    Daily: the close of that session. Intraday: bars are counted over sessions, a shorter last bar counting as one.
+    Daily, or a horizon whose ``unit`` is sessions: the close of that session. Intraday bars are counted over sessions, a shorter last bar
+    counting as one.
     """
-    if timeframe.is_daily:
+    if timeframe.is_daily or unit == "sessions":
         return calendar.add_sessions(start, horizon)
     step = timedelta(minutes=timeframe.minutes)
     now = calendar.known_at(pd.DatetimeIndex([start]), timeframe)[0].to_pydatetime()
@@ -128,12 +129,12 @@ def hold_until(start: datetime, horizon: int, timeframe: Timeframe, calendar: Se
 
 
 def _times(
-    starts: pd.DatetimeIndex, horizon: int, timeframe: Timeframe, calendar: SessionCalendar
+    starts: pd.DatetimeIndex, barrier: BarrierConfig, timeframe: Timeframe, calendar: SessionCalendar
 ) -> dict[pd.Timestamp, tuple[datetime, datetime]]:
     """(decision time, vertical barrier) by bar start."""
     distinct = pd.DatetimeIndex(starts.unique())
     known = calendar.known_at(distinct, timeframe)
     return {
-        start: (at.to_pydatetime(), hold_until(start.to_pydatetime(), horizon, timeframe, calendar))
+        start: (at.to_pydatetime(), hold_until(start.to_pydatetime(), barrier.horizon, timeframe, calendar, barrier.horizon_unit))
         for start, at in zip(distinct, known, strict=True)
     }

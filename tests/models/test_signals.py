@@ -109,3 +109,17 @@ def test_prices_stand_on_the_tick_grid(close: float, stop: float, target: float,
 def test_the_vertical_barrier_counts_bars_over_sessions(start: str, timeframe: str, bars: int, expected: str) -> None:
     got = hold_until(pd.Timestamp(start, tz="UTC").to_pydatetime(), bars, Timeframe.parse(timeframe), CALENDAR)
     assert got == pd.Timestamp(expected, tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("start", "sessions", "end"),
+    [
+        ("2024-11-27 15:30", 1, "2024-11-29 18:00"),  # Thanksgiving is no session, the day after is a half one
+        ("2024-11-27 14:30", 2, "2024-12-02 21:00"),
+        ("2024-12-06 20:55", 1, "2024-12-09 21:00"),
+    ],
+)
+def test_a_horizon_in_sessions_ends_with_the_session_whatever_the_bars(start: str, sessions: int, end: str) -> None:
+    for timeframe in ("5Min", "30Min"):
+        at = pd.Timestamp(start, tz="UTC").to_pydatetime()
+        assert hold_until(at, sessions, Timeframe.parse(timeframe), CALENDAR, "sessions") == pd.Timestamp(end, tz="UTC")

@@ -11,7 +11,7 @@ from alphatrade_pipelines.leaks.isolation import Fold, IntArray
 from alphatrade_pipelines.leaks.planted.base import Plant
 from alphatrade_pipelines.leaks.world import BoolArray
 from alphatrade_pipelines.models.folds import Rows
-from alphatrade_pipelines.models.validation import PurgedKFold
+from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold, WalkForward
 
 _FOLDS = 3
 Split = Callable[[Rows, int], list[Fold]]
@@ -123,6 +123,50 @@ def walk_forward(rows: Rows, embargo: int) -> list[Fold]:
     return [(np.flatnonzero(_ends(rows) < _starts(rows)[test].min()), test) for test in _blocks(rows)[1:]]
 
 
+def combinatorial(rows: Rows, embargo: int) -> list[Fold]:
+    return list(CombinatorialPurgedCV(5, 2, embargo, rows.t1).split(rows.X))
+
+
+def _combinatorial_keeping(keep: Callable[[Rows, IntArray, IntArray, int], BoolArray]) -> Split:
+    """Pairs of groups are tested; the purge looks at all that is tested as if it were one block."""
+
+    def split(rows: Rows, embargo: int) -> list[Fold]:
+        tests = [test for _, test in CombinatorialPurgedCV(5, 2, embargo, rows.t1).split(rows.X)]
+        return [(train[keep(rows, train, test, embargo)], test) for test in tests for train in (_others(rows, test),)]
+
+    return split
+
+
+def _purged_at_the_outer_ends(rows: Rows, train: IntArray, test: IntArray, embargo: int) -> BoolArray:
+    """Rows near the first tested row and the last one are removed; the rows between two tested groups are not looked at."""
+    low, high, last = _starts(rows)[test].min(), _starts(rows)[test].max(), _ends(rows)[test].max()
+    distinct = np.unique(_starts(rows))
+    barred = np.append(last, distinct[distinct > last][:embargo])[-1]
+    own_starts, own_ends = _starts(rows)[train], _ends(rows)[train]
+    return np.asarray((own_ends < low) | (own_starts > barred) | ((own_starts > low) & (own_starts < high)), dtype=np.bool_)
+
+
+def _never_purged(rows: Rows, train: IntArray, test: IntArray, embargo: int) -> BoolArray:
+    return np.ones(len(train), dtype=np.bool_)
+
+
+def combinatorial_without_embargo(rows: Rows, embargo: int) -> list[Fold]:
+    return combinatorial(rows, 0)
+
+
+def walk_forward_by_sklearn(rows: Rows, embargo: int) -> list[Fold]:
+    """TimeSeriesSplit over the decision times: the usual tool, which knows no label ends."""
+    from sklearn.model_selection import TimeSeriesSplit
+
+    distinct, starts = np.unique(_starts(rows)), _starts(rows)
+    parts = TimeSeriesSplit(_FOLDS).split(distinct)
+    return [(np.flatnonzero(np.isin(starts, distinct[train])), np.flatnonzero(np.isin(starts, distinct[test]))) for train, test in parts]
+
+
+def walk_forward_rolling(rows: Rows, embargo: int) -> list[Fold]:
+    return list(WalkForward(_FOLDS, window=100, t1=rows.t1).split(rows.X))
+
+
 def test_rows_kept_in_training(rows: Rows, embargo: int) -> list[Fold]:
     return [(np.union1d(train, test[:5]), test) for train, test in purged(rows, embargo)]
 
@@ -138,5 +182,9 @@ PLANTS = (
     Plant("embargo_missing", "folds", without_embargo, purged),
     Plant("boundary_inside_a_time_stamp", "folds", boundary_inside_a_time, purged),
     Plant("walk_forward_without_gap", "folds", walk_forward_without_gap, walk_forward),
+    Plant("combinatorial_without_purge", "folds", _combinatorial_keeping(_never_purged), combinatorial),
+    Plant("combinatorial_purged_at_the_outer_ends", "folds", _combinatorial_keeping(_purged_at_the_outer_ends), combinatorial),
+    Plant("combinatorial_embargo_missing", "folds", combinatorial_without_embargo, combinatorial),
+    Plant("walk_forward_by_time_series_split", "folds", walk_forward_by_sklearn, walk_forward_rolling),
     Plant("test_rows_kept_in_training", "folds", test_rows_kept_in_training, purged),
 )

@@ -97,7 +97,35 @@ def brackets_from_the_volatility_ahead(bars: pd.DataFrame, volatility: pd.Series
     return house_brackets(bars, ahead)
 
 
+def house_trends(bars: pd.DataFrame, volatility: pd.Series) -> pd.DataFrame:
+    from alphatrade_pipelines.models.labels import TrendConfig, trend_scanning
+
+    return trend_scanning(bars, TrendConfig(4, 10))
+
+
+def trends_dated_at_their_own_end(bars: pd.DataFrame, volatility: pd.Series) -> pd.DataFrame:
+    """Known when the line that won is over, though longer ones were compared with it."""
+    labels = house_trends(bars, volatility)
+    stamps = pd.Series(stamps_of(bars), index=bars.index)
+    place = bars.index.get_indexer(labels.index) + labels["points"].to_numpy()
+    return labels.assign(t1=stamps.iloc[place].to_numpy())
+
+
+def bets(side_ahead: int, opposite: bool = False) -> Formula:
+    """Meta-labels on the direction of the decision's own bar, or of one so many bars later."""
+
+    def label(bars: pd.DataFrame, volatility: pd.Series) -> pd.DataFrame:
+        from alphatrade_pipelines.models.labels import LabelConfig, make_labels
+
+        body = (bars["close"] / bars["open"] - 1.0).groupby(level="symbol", sort=False).shift(-side_ahead)
+        config = LabelConfig("meta", allow_short=True, primary="reversion" if opposite else "momentum", primary_feature="body")
+        return make_labels(bars, volatility, config, body.to_frame("body"))
+
+    return label
+
+
 _DECIDED = (("decided", ("risk",)),)
+_BET = (("decided", ("risk", "side")),)
 _AFTER = (("uses_decision_bar", False),)
 PLANTS = (
     Plant("off_by_one_label", "label", fixed_horizon(t1_after=_HORIZON), fixed_horizon(), _AFTER),
@@ -107,6 +135,9 @@ PLANTS = (
     Plant("forward_looking_volatility_in_the_label_scale", "label", scaled_by_volatility(True), scaled_by_volatility(False), _DECIDED),
     Plant("label_against_the_median_of_the_sample", "label", above_threshold(True), above_threshold(False), _AFTER),
     Plant("trend_scan_known_too_early", "label", trend_scan(3), trend_scan(_LONGEST + 1), _AFTER),
+    Plant("trends_dated_at_their_own_end", "label", trends_dated_at_their_own_end, house_trends),
+    Plant("meta_label_side_of_three_bars_later", "label", bets(side_ahead=3), bets(side_ahead=0), _BET),
+    Plant("meta_label_side_of_tomorrow", "label", bets(side_ahead=1, opposite=True), bets(side_ahead=0, opposite=True), _BET),
     Plant("brackets_dated_at_the_touch", "label", brackets_dated_at_the_touch, house_brackets, _DECIDED),
     Plant("brackets_from_the_volatility_ahead", "label", brackets_from_the_volatility_ahead, house_brackets, _DECIDED),
 )
