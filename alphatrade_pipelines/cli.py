@@ -148,8 +148,8 @@ def journal_verify(journal: JournalPath = None) -> None:
 
     checked = verify_journal(journal or research.newest_journal(_settings()))
     if not checked.sound:
-        _fail("journal damaged", f"{checked.path}: {checked.problem}")
-    console.print(f"[green]sound[/]: {checked.events} events, head {checked.head[:16]}, {checked.path}")
+        _fail("journal damaged", f"{checked.where}: {checked.problem}")
+    console.print(f"[green]sound[/]: {checked.events} events, head {checked.head[:16]}, {checked.where}")
 
 
 @app.command()

@@ -281,6 +281,8 @@ def describe(status: SessionStatus) -> dict[str, Any]:
         "streams_up": status.streams_up,
         "reconnects": status.reconnects,
         "alerts": status.alerts,
+        "previous_run": status.previous_run,
+        "journal": status.journal,
         **({} if status.progress is None else {"progress": round(status.progress, 4)}),
     }
 

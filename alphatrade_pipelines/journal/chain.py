@@ -1,23 +1,31 @@
 """Rows of the journal and the hash chain that makes an edit visible: each row's SHA-256 covers its number, its text and the hash before it.
 
-The chain shows any change, insertion or removal inside the file. A cut at the very end leaves a shorter valid chain; comparing
-``Verification.head`` with a head noted elsewhere (the heartbeat, a report) shows that too.
+The chain shows any change, insertion or removal. A cut at the very end leaves a shorter valid chain; the note of the last head
+(``headnote``) shows that too. The chain knows no backend: the same events give the same head in SQLite and in Redis.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from alphatrade_pipelines.journal.errors import JournalDamagedError, JournalError
-from alphatrade_pipelines.trading.codec import CodecError, decode_event
+from alphatrade_pipelines.journal.errors import JournalDamagedError, JournalNewerError
+from alphatrade_pipelines.trading.codec import CodecError, NewerSchemaError, decode_event, encode_event
 from alphatrade_pipelines.trading.events import Event
 
-FORMAT_VERSION = "1"
 GENESIS = hashlib.sha256(b"alphatrade journal 1").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A place in the chain: after row ``seq`` the hash is ``hash``."""
+
+    seq: int
+    hash: str
+
+
+START = Link(0, GENESIS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Result of reading a whole journal. ``bad_seq`` and ``problem`` describe the first fault, if any."""
+    """Result of reading a journal. ``events`` is the number of the last sound row, ``head`` its hash; ``bad_seq`` and ``problem``
+    describe the first fault, if any."""
 
-    path: Path
+    where: str
     events: int
     head: str
-    bad_seq: int | None
-    problem: str
+    bad_seq: int | None = None
+    problem: str = ""
 
     @property
     def sound(self) -> bool:
@@ -49,68 +58,48 @@ def row_hash(previous: str, seq: int, body: str) -> str:
     return hashlib.sha256(f"{previous}\n{seq}\n{body}".encode()).hexdigest()
 
 
-def read_rows(connection: sqlite3.Connection, from_seq: int = 0) -> Iterator[Row]:
-    """Rows in order. Raises JournalDamagedError when SQLite cannot read the file."""
+def link_events(after: Link, events: Sequence[Event]) -> list[Row]:
+    """The rows these events become when they follow ``after``. Raises CodecError for what is no event."""
+    rows, seq, head = list[Row](), after.seq, after.hash
+    for event in events:
+        seq += 1
+        body = encode_event(event)
+        head = row_hash(head, seq, body)
+        rows.append(Row(seq, body, head))
+    return rows
+
+
+def checked_events(rows: Iterable[Row], after: Link) -> Iterator[tuple[Row, Event]]:
+    """Rows that must follow ``after``, each checked (number, link, content) before it is handed out, with its event.
+
+    Raises JournalDamagedError naming the first bad row, JournalNewerError for a row only a newer release can read.
+    """
+    previous = after
+    for row in rows:
+        if row.seq != previous.seq + 1:
+            raise JournalDamagedError(f"expected row {previous.seq + 1}, found {row.seq}: rows are missing", row.seq)
+        if row.hash != row_hash(previous.hash, row.seq, row.body):
+            raise JournalDamagedError(f"row {row.seq} does not match its hash: it, or its place in the chain, was changed", row.seq)
+        yield row, event_of(row)
+        previous = Link(row.seq, row.hash)
+
+
+def event_of(row: Row) -> Event:
+    """The event of a row. Raises JournalDamagedError, JournalNewerError."""
     try:
-        for seq, body, link in connection.execute("SELECT seq, body, hash FROM events WHERE seq >= ? ORDER BY seq", (from_seq,)):
-            yield Row(seq, body, link)
-    except sqlite3.DatabaseError as error:
-        raise JournalDamagedError(f"SQLite cannot read the journal: {error}") from error
-
-
-def read_events(connection: sqlite3.Connection, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-    """Decoded events in order. Raises JournalDamagedError naming the row that is not an event."""
-    for row in read_rows(connection, from_seq):
-        try:
-            yield row.seq, decode_event(row.body)
-        except CodecError as error:
-            raise JournalDamagedError(f"Row {row.seq} is not an event: {error}", row.seq) from error
-
-
-def verify_rows(path: Path, connection: sqlite3.Connection) -> Verification:
-    """Check numbers, links and contents of every row; stops at the first fault."""
-    previous, count = GENESIS, 0
-    try:
-        for row in read_rows(connection):
-            problem = _fault(row, previous, count + 1)
-            if problem:
-                return Verification(path, count, previous, row.seq, problem)
-            previous, count = row.hash, row.seq
-    except JournalDamagedError as error:
-        return Verification(path, count, previous, count + 1, str(error))
-    return Verification(path, count, previous, None, "")
-
-
-def _fault(row: Row, previous: str, expected_seq: int) -> str:
-    if row.seq != expected_seq:
-        return f"expected row {expected_seq}, found {row.seq}: rows are missing"
-    if row.hash != row_hash(previous, row.seq, row.body):
-        return f"row {row.seq} does not match its hash: it, or its place in the chain, was changed"
-    try:
-        decode_event(row.body)
+        return decode_event(row.body)
+    except NewerSchemaError as error:
+        raise JournalNewerError(f"row {row.seq}: {error}") from error
     except CodecError as error:
-        return f"row {row.seq} is not an event: {error}"
-    return ""
+        raise JournalDamagedError(f"row {row.seq} is not an event: {error}", row.seq) from error
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises JournalError when there is no journal, JournalDamagedError when the file is none."""
-    if not path.is_file():
-        raise JournalError(f"Expected a journal at {path}, found nothing; a live or paper session creates it")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+def verify_rows(where: str, rows: Iterable[Row], after: Link = START) -> Verification:
+    """Check every row; stops at the first fault."""
+    last = after
     try:
-        check_format(path, connection)
-    except JournalError:
-        connection.close()
-        raise
-    return connection
-
-
-def check_format(path: Path, connection: sqlite3.Connection) -> None:
-    """Raises JournalDamagedError unless the file is a journal of this format."""
-    try:
-        found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise JournalDamagedError(f"{path} is not a journal: {error}") from error
-    if found is None or found[0] != FORMAT_VERSION:
-        raise JournalDamagedError(f"{path}: expected journal format {FORMAT_VERSION}, was {found[0] if found else 'none'}")
+        for row, _ in checked_events(rows, after):
+            last = Link(row.seq, row.hash)
+    except JournalDamagedError as error:
+        return Verification(where, last.seq, last.hash, error.seq or last.seq + 1, str(error))
+    return Verification(where, last.seq, last.hash)

@@ -1,185 +1,410 @@
-"""The journal in SQLite: append-only, hash-chained, gap-free, durable before anything is sent.
+"""The journal in SQLite: append-only, hash-chained, gap-free, durable before anything is sent; in segments, with a reserve for a full disk.
 
-Write-ahead logging with ``synchronous=FULL``: a commit returns after fsync. Triggers refuse UPDATE, DELETE and any sequence number but
-the next. One writer at a time, by an advisory lock on ``<file>.lock`` that the operating system releases when the process dies.
+One writer at a time, by an advisory lock on ``<file>.lock`` that the operating system releases when the process dies. Snapshots lie beside
+the journal as ``<file>.snapshot-<seq>``; they are a cache and may be deleted at any time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from alphatrade_pipelines.journal.chain import (
-    FORMAT_VERSION,
-    GENESIS,
-    Verification,
-    check_format,
-    open_read_only,
-    read_events,
-    row_hash,
-    verify_rows,
+import structlog
+
+from alphatrade_pipelines.journal import segment
+from alphatrade_pipelines.journal.chain import START, Link, Row, Verification, event_of, link_events, verify_rows
+from alphatrade_pipelines.journal.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalFencedError,
+    JournalLockedError,
+    JournalWriteError,
 )
-from alphatrade_pipelines.journal.errors import JournalDamagedError, JournalError, JournalLockedError
-from alphatrade_pipelines.trading.codec import encode_event
+from alphatrade_pipelines.journal.headnote import HeadNote
+from alphatrade_pipelines.journal.port import SetAside
+from alphatrade_pipelines.journal.reserve import Reserve
 from alphatrade_pipelines.trading.events import Event
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-INSERT OR IGNORE INTO meta VALUES ('format', '{version}');
-CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
-CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS events_no_gap BEFORE INSERT ON events
-WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)
-BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END;
-"""
+log = structlog.get_logger(__name__)
+SEGMENT_EVENTS = 100_000
+RESERVE_BYTES = 4 << 20
+SNAPSHOTS_KEPT = 2
+_END = 2**62
+_LOOK_FOR_ROOM_EVERY = 100
 
 
-class SqliteJournal:
-    """The single writer of one account's journal; also an ``EventLog`` for the engine.
-
-    Raises JournalLockedError when another process has it open, JournalDamagedError when the file is not a sound SQLite journal.
-    """
+class _Segments:
+    """Reading, the same for the writer and for everybody else."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Row]:
+        """Stored rows with ``from_seq <= seq <= to_seq``, in order, over all segments. Raises JournalDamagedError."""
+        last = _END if to_seq is None else to_seq
+        found = segment.find_segments(self.path)
+        for number, (first, path) in enumerate(found):
+            following = found[number + 1][0] if number + 1 < len(found) else _END
+            if following <= from_seq or first > last:
+                continue
+            with contextlib.closing(segment.open_for_reading(path)) as connection:
+                yield from segment.read_rows(connection, from_seq, min(last, following - 1))
+
+    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
+        """Stored events with sequence numbers >= ``from_seq``, in order."""
+        return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
+
+    def verify(self) -> Verification:
+        """Check every row of the chain, segment after segment."""
+        return verify_rows(self.where, self.rows())
+
+    def snapshots(self) -> Iterator[tuple[int, str]]:
+        """Stored snapshots, newest first."""
+        for seq, path in sorted(_snapshot_files(self.path), reverse=True):
+            with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+                yield seq, path.read_text("utf-8")
+
+
+class SqliteJournal(_Segments):
+    """The single writer of one account's journal; also an ``EventLog`` for the engine.
+
+    What opening finds damaged it sets aside and goes on with what is sound (``damage_found``). Raises JournalLockedError when another
+    process has it open, JournalNewerError when a newer release wrote it, JournalWriteError when there is no room even to open it.
+    """
+
+    def __init__(self, path: str | Path, *, segment_events: int = SEGMENT_EVENTS, reserve_bytes: int = RESERVE_BYTES) -> None:
+        super().__init__(path)
+        self._segment_events, self._damage, self._appends = segment_events, list[SetAside](), 0
+        self._connection: sqlite3.Connection | None = None
+        self._base = self._last = START
+        self._active, self._identity = self.path, (0, 0)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _acquire(self.path.with_name(self.path.name + ".lock"))
+        self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"), reserve_bytes)
+        self._note = HeadNote(self.path.with_name(self.path.name + ".head"))
         try:
-            self._connection = _open_for_writing(self.path)
-            self._seq, self._head = _last_link(self._connection)
-        except JournalError:
-            os.close(self._lock)
+            self._check_sealed_segments()
+            self._open_or_make_room()
+        except BaseException:
+            self.close()
             raise
+        self._reserve.take()
+
+    # ---- what it says of itself
 
     @property
     def head(self) -> str:
         """Hash of the last row: it stands for the whole journal."""
-        return self._head
+        return self._last.hash
+
+    @property
+    def link(self) -> Link:
+        """The end of the chain."""
+        return self._last
+
+    @property
+    def trouble(self) -> str:
+        """Not empty when the disk is full and the journal lives on its reserve."""
+        return "" if self._reserve.held else f"the disk of {self.path.parent} is full: the journal lives on its reserve"
+
+    def damage_found(self) -> tuple[SetAside, ...]:
+        """What opening set aside."""
+        return tuple(self._damage)
+
+    def noted(self) -> Link | None:
+        """The last head a writer noted; None when there is no note."""
+        return self._note.read()
 
     def __len__(self) -> int:
-        return self._seq
+        return self._last.seq
+
+    # ---- append
 
     def append(self, event: Event) -> int:
         """Store one event; durable when this returns. Its sequence number, counted from 1."""
         return self.append_many((event,))
 
     def append_many(self, events: Sequence[Event]) -> int:
-        """Store a batch with one fsync: all or nothing. The last sequence number. Raises JournalError (disk full, closed)."""
-        rows, seq, head = [], self._seq, self._head
-        for event in events:
-            seq += 1
-            body = encode_event(event)
-            head = row_hash(head, seq, body)
-            rows.append((seq, body, head))
+        """Store a batch with one fsync: all or nothing. The last sequence number.
+
+        Raises JournalWriteError (disk full even without the reserve, read-only, I/O), JournalFencedError (another process wrote to it).
+        """
+        rows = link_events(self._last, events)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
-            self._connection.execute("COMMIT")
+            self._insert(rows)
+        except JournalWriteError as error:
+            if not self._reserve.free():
+                raise
+            log.error("journal lives on its reserve", path=str(self.path), error=str(error))
+            self._insert(rows)
+        if rows:
+            self._last = Link(rows[-1].seq, rows[-1].hash)
+            self._note.write(self._last)
+        self._look_for_room()
+        return self._last.seq
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        if self._connection is None:
+            raise JournalError(f"{self.path} is closed")
+        self._check_in_place()
+        try:
+            segment.insert_rows(self._connection, rows)
         except sqlite3.Error as error:
-            self._roll_back()
-            raise JournalError(f"Cannot append {len(rows)} events to {self.path}: {error}") from error
-        self._seq, self._head = seq, head
-        return seq
+            raise segment.as_journal_error(error, f"Cannot append {len(rows)} events to {self._active}") from error
 
-    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        """Stored events with sequence numbers >= ``from_seq``, in order."""
-        return read_events(self._connection, from_seq)
+    def _check_in_place(self) -> None:
+        """A file deleted or replaced under us would take every event and give none back."""
+        try:
+            found = self._active.stat()
+        except OSError as error:
+            raise JournalWriteError(f"{self._active} is gone: {error}") from error
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise JournalFencedError(f"{self._active} was replaced by another file while in use")
 
-    def verify(self) -> Verification:
-        """Check every row of the chain."""
-        return verify_rows(self.path, self._connection)
+    def _look_for_room(self) -> None:
+        self._appends += 1
+        if self._reserve.held or self._appends % _LOOK_FOR_ROOM_EVERY:
+            return
+        if self._reserve.has_room() and self._reserve.take():
+            log.info("the journal's reserve is back", path=str(self.path))
+
+    # ---- segments
+
+    def rotate(self) -> bool:
+        """Begin a new segment when the present one is long enough; a segment never changes again once the next has begun."""
+        if self._last.seq - self._base.seq < self._segment_events or self._connection is None:
+            return False
+        path = segment.name_of(self.path, self._last.seq + 1)
+        try:
+            segment.create_segment(path, self._last)
+        except JournalWriteError as error:
+            log.warning("no new segment begun", error=str(error))
+            return False
+        with contextlib.suppress(sqlite3.Error):  # a reader may hold it: then it keeps its write-ahead log, which is as sound
+            self._connection.execute("PRAGMA journal_mode=DELETE")
+        self._connection.close()
+        self._open_active(path)
+        return True
+
+    def set_aside(self, link: Link) -> str:
+        """Go back to row ``link.seq``: later rows are kept in ``<file>.damaged-<n>``, and the journal goes on from there."""
+        kept = [item for item in segment.find_segments(self.path) if item[0] <= link.seq]
+        dropped = [item for item in segment.find_segments(self.path) if item[0] > link.seq]
+        names = [segment.set_aside(path).name for _, path in reversed(dropped)]
+        self._close_connection()
+        if kept:
+            first, path = kept[-1]
+            names.append(self._salvage(first, path, link))
+            self._open_active(path)
+        else:
+            segment.create_segment(self.path, START)
+            self._open_active(self.path)
+        for seq, snapshot in _snapshot_files(self.path):
+            if seq > link.seq:
+                snapshot.unlink(missing_ok=True)
+        self._note.write(self._last)
+        return ", ".join(name for name in names if name)
+
+    def _salvage(self, first: int, path: Path, link: Link) -> str:
+        """Write the sound rows of a segment anew; the damaged file is kept. Its name, or nothing when nothing had to be cut."""
+        with contextlib.closing(segment.open_for_reading(path)) as connection:
+            base = segment.base_of(path, connection)
+            if segment.last_link(connection, base) == link:
+                return ""
+        with contextlib.closing(segment.open_for_reading(path)) as connection:
+            rows = list(segment.read_rows(connection, first, link.seq))
+        salvaged = path.with_name(path.name + ".salvaged")
+        segment.create_segment(salvaged, base, rows)
+        target = segment.set_aside(path)
+        os.replace(salvaged, path)
+        segment.sync_folder(path.parent)
+        return target.name
+
+    def _check_sealed_segments(self) -> None:
+        """Old segments are looked at without being read: one that cannot be opened or does not lead to the next is set aside."""
+        for leftover in self.path.parent.glob(f"{self.path.name}*.salvaged"):
+            original = leftover.with_name(leftover.name.removesuffix(".salvaged"))
+            if original.exists():
+                leftover.unlink()  # the salvage was cut short: the damaged file is still in its place
+            else:
+                os.replace(leftover, original)
+        found = segment.find_segments(self.path)
+        for (_, path), (_, following) in pairwise(found):
+            problem = _fault_between(path, following)
+            if problem:
+                name = segment.set_aside(path).name
+                detail = f"old segment {path.name} was damaged ({problem}); it is kept as {name}"
+                self._damage.append(SetAside(name, detail, lossy=False))
+
+    # ---- opening and closing
+
+    def _open_or_make_room(self) -> None:
+        try:
+            self._open_newest()
+        except JournalWriteError as error:
+            if not self._reserve.free():
+                raise
+            log.error("journal opened on its reserve", path=str(self.path), error=str(error))
+            self._open_newest()
+
+    def _open_newest(self) -> None:
+        found = segment.find_segments(self.path)
+        if not found or (len(found) == 1 and not found[0][1].stat().st_size):
+            segment.create_segment(self.path, START)
+            found = [(1, self.path)]
+        first, path = found[-1]
+        try:
+            self._open_active(path)
+        except JournalDamagedError as error:
+            self._rescue(first, path, error)
+
+    def _rescue(self, first: int, path: Path, cause: JournalDamagedError) -> None:
+        """The newest segment cannot be opened: keep what can be read of it, from its beginning to the first fault."""
+        base = self._base_before(first)
+        rows = _readable(first, path, base)
+        name = segment.set_aside(path).name
+        self._damage.append(
+            SetAside(name, f"the journal was damaged ({cause}); it is kept as {name}, {len(rows)} sound events were taken over", lossy=True)
+        )
+        target = segment.name_of(self.path, base.seq + 1)  # the first one, when nothing sound comes before
+        segment.create_segment(target, base, rows)
+        self._open_active(target)
+
+    def _base_before(self, first: int) -> Link:
+        """The link a segment must follow, from the one before it; the very beginning when that one is gone."""
+        earlier = [path for seq, path in segment.find_segments(self.path) if seq < first]
+        if not earlier:
+            return START
+        with contextlib.closing(segment.open_for_reading(earlier[-1])) as connection:
+            return segment.last_link(connection, segment.base_of(earlier[-1], connection))
+
+    def _open_active(self, path: Path) -> None:
+        connection = segment.open_for_writing(path)
+        try:
+            self._base = segment.base_of(path, connection)
+            self._last = segment.last_link(connection, self._base)
+            status = path.stat()
+        except JournalError:
+            connection.close()
+            raise
+        self._connection, self._active, self._identity = connection, path, (status.st_dev, status.st_ino)
+
+    def save_snapshot(self, seq: int, text: str) -> None:
+        """Write a snapshot in one step and let all but the newest go. No fsync: one that is torn by a power cut fails its own check."""
+        if self.trouble:
+            return
+        target = self.path.with_name(f"{self.path.name}.snapshot-{seq}")
+        temporary = target.with_name(target.name + ".new")
+        try:
+            temporary.write_text(text, "utf-8")
+            os.replace(temporary, target)
+            for _, path in sorted(_snapshot_files(self.path))[:-SNAPSHOTS_KEPT]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("snapshot not kept", path=str(target), error=str(error))
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file and let the next writer in. Safe to call twice."""
-        self._connection.close()
+        self._close_connection()
+        self._note.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise JournalError(f"Cannot roll back {self.path}: {error}") from error
 
-
-class JournalReader:
-    """Read-only view for reports and people; works while a session writes. Sees what was committed when each call began."""
+class JournalReader(_Segments):
+    """Read-only view for reports and people; works while a session writes. Raises JournalError when there is no journal."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._connection = open_read_only(self.path)
-
-    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        """Stored events with sequence numbers >= ``from_seq``, in order."""
-        return read_events(self._connection, from_seq)
-
-    def verify(self) -> Verification:
-        """Check every row of the chain."""
-        return verify_rows(self.path, self._connection)
+        super().__init__(path)
+        found = segment.find_segments(self.path)
+        with contextlib.closing(segment.open_for_reading(found[-1][1] if found else self.path)):
+            pass
 
     def __len__(self) -> int:
-        return _last_link(self._connection)[0]
+        path = segment.find_segments(self.path)[-1][1]
+        with contextlib.closing(segment.open_for_reading(path)) as connection:
+            return segment.last_link(connection, segment.base_of(path, connection)).seq
 
     def close(self) -> None:
-        self._connection.close()
+        """Nothing is held between calls."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _snapshot_files(path: Path) -> list[tuple[int, Path]]:
+    pattern = re.compile(re.escape(path.name) + r"\.snapshot-(\d+)")
+    found = ((pattern.fullmatch(item.name), item) for item in path.parent.glob(f"{path.name}.snapshot-*"))
+    return [(int(match[1]), item) for match, item in found if match]
+
+
+def _fault_between(path: Path, following: Path) -> str:
+    """Why a sealed segment is not what the next one follows; empty when it is."""
+    try:
+        with contextlib.closing(segment.open_for_reading(following)) as connection:
+            expected = segment.base_of(following, connection)
+    except JournalDamagedError:
+        return ""  # the next one is at fault, and is judged by itself
+    try:
+        with contextlib.closing(segment.open_for_reading(path)) as connection:
+            last = segment.last_link(connection, segment.base_of(path, connection))
+    except JournalDamagedError as error:
+        return str(error)
+    return "" if last == expected else f"it ends with row {last.seq}, the next one follows row {expected.seq}"
+
+
+def _readable(first: int, path: Path, base: Link) -> list[Row]:
+    """Rows of a damaged file from its beginning to the first one that cannot be read or does not follow."""
+    rows = list[Row]()
+    with contextlib.suppress(JournalDamagedError), contextlib.closing(segment.open_for_reading(path)) as connection:
+        rows.extend(segment.read_rows(connection, first, _END))
+    sound = verify_rows(str(path), rows, base).events
+    return [row for row in rows if row.seq <= sound]
 
 
 def _acquire(lock_path: Path) -> int:
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise JournalWriteError(
+            f"Cannot open {lock_path}: {error}. Without a journal no session runs; `alphatrade flatten` needs none"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         owner = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
         os.close(descriptor)
         raise JournalLockedError(f"{lock_path} is held by process {owner}: one session a journal; stop that one first") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk the number is missing from a message, nothing else
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
-
-
-def _open_for_writing(path: Path) -> sqlite3.Connection:
-    fresh = not path.exists() or path.stat().st_size == 0
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        if not fresh:
-            check_format(path, connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA.format(version=FORMAT_VERSION))
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise JournalDamagedError(f"{path} is not a sound journal: {error}") from error
-    except JournalError:
-        connection.close()
-        raise
-    return connection
-
-
-def _last_link(connection: sqlite3.Connection) -> tuple[int, str]:
-    try:
-        last = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise JournalDamagedError(f"SQLite cannot read the journal: {error}") from error
-    return (last[0], last[1]) if last else (0, GENESIS)

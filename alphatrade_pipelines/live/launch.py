@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import structlog
 
-from alphatrade_pipelines.journal.runs import RunEnd, open_journal
-from alphatrade_pipelines.journal.sqlite import SqliteJournal
+from alphatrade_pipelines.journal import JournalStore, RunEnd, Snapshotter, SqliteJournal, Start
 from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.control import ControlInbox
@@ -21,6 +21,7 @@ from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_en
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
 from alphatrade_pipelines.live.lock import SessionLock
 from alphatrade_pipelines.live.lockstep import END_OF_TAPE, Lockstep, VenueAdmin
+from alphatrade_pipelines.live.memory import remember
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Sink, StreamPair, Surroundings, WallClock
 from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.sim import RunningVenue, VenueSpec, sessions_to_play
@@ -29,7 +30,6 @@ from alphatrade_pipelines.market.gate import GateConfig
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.market.sources.alpaca import AlpacaConfig, AlpacaSource
 from alphatrade_pipelines.market.timeframe import Timeframe
-from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import ModelRef
 from alphatrade_pipelines.trading.state import CoreState
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 log = structlog.get_logger(__name__)
+OpenJournal = Callable[[Path], JournalStore]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Setup:
     ``folder`` holds what belongs to the account (``session.lock``, ``journal.sqlite``, ``control/``); ``history`` is every bar the
     features are to be warmed with, the first to the last; ``feed`` is Alpaca's data feed; ``gate`` replaces the limits of the bar gate;
     ``patience`` is how long the broker is waited for.
+    ``journal`` opens the journal of the account whose folder it is given (default: SQLite in that folder).
     """
 
     session: SessionConfig
@@ -63,6 +65,7 @@ class Setup:
     feed: str = "iex"
     gate: GateConfig | None = None
     patience: Patience = field(default_factory=Patience)
+    journal: OpenJournal | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -103,16 +106,18 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
     """A session ready to run, holding the account's lock and journal until the block ends."""
     check_endpoints(setup.session.mode, setup.endpoints)
     setup.folder.mkdir(parents=True, exist_ok=True)
-    with SessionLock(setup.folder / "session.lock", setup.session.run_id), _journal(setup.folder / "journal.sqlite") as journal:
+    with SessionLock(setup.folder / "session.lock", setup.session.run_id), _journal(setup) as journal:
+        start = _start(journal, setup.session.core)
         calendar = SessionCalendar()
         brain = Brain(setup.bundle, setup.model, setup.history, calendar)
         gateway = AlpacaGateway(
-            GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(journal)
+            GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(start)
         )
         columns = tuple(name for name in setup.history.columns if name in (*COLUMNS, "vwap", "trade_count"))
         builder = BarBuilder(setup.timeframe, setup.symbols, calendar, columns=columns)
         gate = gate_for(setup.timeframe, setup.history, calendar, setup.gate)
-        tools = Instruments(gateway, journal, brain, builder, calendar, gate, setup.provider)
+        keeper = Snapshotter(journal, start.snapshot_seq)
+        tools = Instruments(gateway, journal, brain, builder, calendar, gate, setup.provider, start, keeper)
         control = ControlInbox(setup.folder / "control")
         session = LiveSession(setup.session, tools, Surroundings(_streams(setup), _catch_up(setup, columns), control, setup.observers))
         try:
@@ -121,19 +126,34 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
             gateway.close()
 
 
-def _journal(path: Path) -> SqliteJournal:
-    """The account's journal. A damaged one is set aside and a new one begun: open positions are then adopted from the broker."""
-    journal, previous = open_journal(path)
-    say = log.error if previous.end is RunEnd.DAMAGED else log.info
-    say("journal opened", previous_run=str(previous.end), detail=previous.detail)
-    return journal
+def _journal(setup: Setup) -> JournalStore:
+    """The account's journal, open for writing."""
+    if setup.journal is not None:
+        return setup.journal(setup.folder)
+    return SqliteJournal(setup.folder / "journal.sqlite")
 
 
-def _unfinished(journal: SqliteJournal) -> tuple[datetime | None, list[str]]:
+def _start(journal: JournalStore, core: CoreConfig) -> Start:
+    """What the journal comes to. What is damaged is set aside: what it would have said is then adopted from the broker."""
+    began = time.perf_counter()
+    start = remember(journal, core)
+    say = log.error if start.previous.end is RunEnd.DAMAGED else log.info
+    say(
+        "journal opened",
+        journal=journal.where,
+        events=len(journal),
+        previous_run=str(start.previous.end),
+        detail=start.previous.detail,
+        snapshot_at=start.snapshot_seq,
+        replayed=start.replayed,
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    return start
+
+
+def _unfinished(start: Start) -> tuple[datetime | None, list[str]]:
     """What a former run of this account left to look at: executions from when on, and the orders it believed alive."""
-    state = CoreState.initial(CoreConfig())
-    for _, event in journal.events():
-        apply(state, event)
+    state: CoreState = start.parts["core"]
     alive = [order for symbol in state.live for order in state.live_orders(symbol)]
     return state.fills_from, [order.broker_id for order in alive if order.broker_id]
 

@@ -154,7 +154,7 @@ class LiveSession:
         check_arming(self.config.mode, self.config.armed_account, account.account_number, brain.model.profile)
         missed = await shell.call(lambda: self.around.catch_up(brain.last_start, shell.now))
         core = self.config.core.to_json()
-        await shell.pump(SessionStarted(shell.now, self.config.run_id, self.config.mode, brain.model, account, core))
+        await shell.pump(SessionStarted(shell.now, self.config.run_id, self.config.mode, brain.model, account, core, shell.previous))
         await shell.morning()
         for symbol, close in sorted(brain.last_closes().items()):
             if symbol not in shell.engine.state.marks:
@@ -222,6 +222,7 @@ class LiveSession:
         assert self.stopping is not None
         left = tuple(self.shell.engine.open_business())
         await self.shell.pump(SessionEnded(self.shell.now, self.stopping.reason))
+        self.shell.rest()
         if left:
             log.error("session ended with open business", items=left)
         if self._reporting is not None:
@@ -244,6 +245,8 @@ class LiveSession:
             alerts=shell.alerts,
             bars_quarantined=self.tools.gate.summary()["rejected"],
             progress=progress,
+            previous_run=shell.previous,
+            journal=shell.journal_state,
         )
 
     def _report(self) -> None:

@@ -17,16 +17,20 @@ from typing import TypeVar
 import pandas as pd
 import structlog
 
+from alphatrade_pipelines.journal import Snapshotter, Start
+from alphatrade_pipelines.journal.runs import LastRun
+from alphatrade_pipelines.journal.snapshots import Parts
 from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.gateway import Broker
 from alphatrade_pipelines.live.inbox import BarArrived, Decide, Morning, OperatorRequest, Stimulus, StreamChanged, Tick, UpdateArrived
+from alphatrade_pipelines.live.memory import blank, fold
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
 from alphatrade_pipelines.market.gate import BarGate, GateConfig, LiveBar
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.market.timeframe import Timeframe
-from alphatrade_pipelines.reporting.protection import measure_protection
+from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.reporting.summary import Summary
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.config import CoreConfig
@@ -53,8 +57,13 @@ ALERT_LOG = {"INFO": log.info, "WARNING": log.warning, "CRITICAL": log.error}
 class TalliedLog:
     """A journal whose every durable event also feeds the counters."""
 
-    def __init__(self, inner: EventLog, summary: Summary) -> None:
-        self._inner, self._summary = inner, summary
+    def __init__(self, inner: EventLog, summary: Summary, run: LastRun | None = None) -> None:
+        self._inner, self._summary, self._run = inner, summary, run
+
+    @property
+    def trouble(self) -> str:
+        """Why entries must halt although the journal still takes events."""
+        return str(getattr(self._inner, "trouble", ""))
 
     def append(self, event: Event) -> int:
         """Store one event durably, then count it."""
@@ -63,13 +72,22 @@ class TalliedLog:
     def append_many(self, events: Sequence[Event]) -> int:
         """Store a batch durably, then count it."""
         last = self._inner.append_many(events)
-        for event in events:
+        for seq, event in enumerate(events, last - len(events) + 1):
             self._summary.add(event)
+            if self._run is not None:
+                self._run.add(seq, event)
         return last
 
     def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
         """Stored events with sequence numbers >= ``from_seq``."""
         return self._inner.events(from_seq)
+
+
+def _read_all(journal: EventLog, core: CoreConfig) -> Parts:
+    memory = blank(core)
+    for _, event in journal.events():
+        fold(memory, event)
+    return memory
 
 
 def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalendar, config: GateConfig | None = None) -> BarGate:
@@ -81,7 +99,7 @@ def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalen
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What the shell works with."""
+    """What the shell works with. ``start`` is what the journal comes to (None: the shell reads it all itself)."""
 
     broker: Broker
     journal: EventLog
@@ -90,6 +108,8 @@ class Instruments:
     calendar: SessionCalendar
     gate: BarGate
     provider: ModelProvider | None = None
+    start: Start | None = None
+    snapshotter: Snapshotter | None = None
 
 
 class Shell:
@@ -97,9 +117,10 @@ class Shell:
 
     def __init__(self, core: CoreConfig, tools: Instruments) -> None:
         self.tools = tools
-        history = [event for _, event in tools.journal.events()]
-        self.summary, self.meter = Summary.of(history), measure_protection(history)
-        self.engine = Engine(core, TalliedLog(tools.journal, self.summary))
+        self.memory = tools.start.parts if tools.start is not None else _read_all(tools.journal, core)
+        self.summary: Summary = self.memory["summary"]
+        self.meter: ProtectionMeter = self.memory["meter"]
+        self.engine = Engine(core, TalliedLog(tools.journal, self.summary, self.memory.get("run")), self.memory["core"])
         self.alerts = 0
         self._clock: BrokerClock | None = None
         self._morning_done: date | None = None
@@ -111,6 +132,18 @@ class Shell:
         if self._clock is None:
             raise RuntimeError("the broker's clock has not been read yet")
         return self._clock.at
+
+    @property
+    def previous(self) -> str:
+        """How the run before this one ended, in one sentence."""
+        return self.tools.start.previous.headline if self.tools.start is not None else ""
+
+    @property
+    def journal_state(self) -> str:
+        """For people: is the journal sound, and if not, how much waits in memory?"""
+        if not self.engine.impaired:
+            return "sound"
+        return f"cannot be written: {self.engine.backlog} events wait in memory; entries are halted, exits go on"
 
     async def call(self, function: Callable[[], Answer]) -> Answer:
         """Run something that blocks in the worker thread."""
@@ -128,10 +161,25 @@ class Shell:
         while todo:
             commands = self.engine.handle(todo.popleft())
             self.meter.observe(self.engine.state)
+            self._keep(final=False)
             for command in commands:
                 answer = await self._execute(command)
                 if answer is not None:
                     todo.append(answer)
+
+    def _keep(self, *, final: bool) -> None:
+        """A snapshot when one is due, or now at the end; never while events wait to be stored."""
+        keeper = self.tools.snapshotter
+        if keeper is None or self.engine.backlog:
+            return
+        if final:
+            keeper.take(self.memory)
+        else:
+            keeper.offer(lambda: self.memory)
+
+    def rest(self) -> None:
+        """The session is over: keep what it came to, so that the next one starts from there."""
+        self._keep(final=True)
 
     async def _execute(self, command: Command) -> Event | None:
         if isinstance(command, RaiseAlert):

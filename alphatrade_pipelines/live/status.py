@@ -17,7 +17,10 @@ from alphatrade_pipelines.trading.state import CoreState
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """A snapshot. Money in account currency; ``pnl`` = equity now minus equity when this account's journal began."""
+    """A snapshot. Money in account currency; ``pnl`` = equity now minus equity when this account's journal began.
+
+    ``previous_run`` says how the run before this one ended; ``journal`` is "sound", or what keeps it from taking events.
+    """
 
     run_id: str
     mode: str
@@ -45,6 +48,8 @@ class SessionStatus:
     alerts: int
     bars_quarantined: int
     progress: float | None = None
+    previous_run: str = ""
+    journal: str = ""
 
     def change_key(self) -> tuple[object, ...]:
         """Two statuses with equal keys differ only in time and marks."""
@@ -60,6 +65,7 @@ class SessionStatus:
             self.naked,
             self.positions,
             self.alerts,
+            self.journal,
         )
 
 
@@ -85,6 +91,8 @@ def status_of(
     alerts: int,
     bars_quarantined: int,
     progress: float | None,
+    previous_run: str = "",
+    journal: str = "",
 ) -> SessionStatus:
     """The status of a running session from the core's state and the counters beside it."""
     if state.session is None or state.account is None:
@@ -116,6 +124,8 @@ def status_of(
         alerts=alerts,
         bars_quarantined=bars_quarantined,
         progress=progress,
+        previous_run=previous_run,
+        journal=journal,
     )
 
 

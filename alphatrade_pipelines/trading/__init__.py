@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alphatrade_pipelines.trading.codec import CodecError, decode_event, encode_event
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.engine import Engine, EngineError, EventLog, MemoryLog
+from alphatrade_pipelines.trading.engine import Engine, EngineError, EventLog, LogWriteError, MemoryLog
 from alphatrade_pipelines.trading.state import CoreState, TradingState
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EventLog",
+    "LogWriteError",
     "MemoryLog",
     "TradingState",
     "decode_event",

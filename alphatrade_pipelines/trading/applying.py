@@ -33,6 +33,7 @@ from alphatrade_pipelines.trading.events import (
     EntryDenied,
     Event,
     GapLossRecorded,
+    JournalStateSeen,
     ModelSwapped,
     OperatorAsked,
     OrderIntended,
@@ -382,6 +383,12 @@ def _stop_asked(state: CoreState, event: StopAsked) -> None:
         _leave_everything(state, "stop")
 
 
+def _journal_state(state: CoreState, event: JournalStateSeen) -> None:
+    """A journal that failed once is looked at by a person: the halt stays when it can be written again."""
+    if not event.writable:
+        state.halted = state.halted or f"journal cannot be written: {event.detail}"
+
+
 def _leave_everything(state: CoreState, reason: str) -> None:
     state.leaving = reason
     for symbol in state.active_symbols():
@@ -488,4 +495,5 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     ModelSwapped: _model_swapped,
     OperatorAsked: _operator_asked,
     StopAsked: _stop_asked,
+    JournalStateSeen: _journal_state,
 }

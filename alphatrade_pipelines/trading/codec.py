@@ -1,16 +1,19 @@
 """Events as JSON and back, strictly: the journal's wire format.
 
 Decimals and times are strings (exact), floats use Python's shortest round-trip form, NaN is refused. Each event is written with its
-type and schema version. A field added later has a default, so old journals stay readable; an unknown type or field is an error.
+type and schema version. A journal outlives releases: what an older release wrote is lifted to this schema version by version
+(``UPGRADERS``), what a newer one wrote is refused (``NewerSchemaError``: it is not damaged, this release is too old for it). A field added
+later has a default; an unknown type or field is an error. The same plain form, less strict about containers, holds the core's state.
 """
 
 from __future__ import annotations
 
 import json
 import types
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import cache
@@ -19,13 +22,29 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from alphatrade_pipelines.trading import events as _events
 from alphatrade_pipelines.trading.events import Event
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
+Record = dict[str, Any]
 EVENT_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(_events.Event)}
 
 
 class CodecError(ValueError):
     """An event cannot be written, or a text is not an event of this schema."""
+
+
+class NewerSchemaError(CodecError):
+    """The text was written by a newer release: nothing is wrong with it, but only that release can read it."""
+
+
+def _from_v1(name: str, data: Record) -> tuple[str, Record]:
+    """Version 2 says in ``SessionStarted`` how the run before ended; version 1 did not note it."""
+    if name == "SessionStarted":
+        return name, {"previous": "", **data}
+    return name, data
+
+
+# from version -> (type name, data) of the next version
+UPGRADERS: dict[int, Callable[[str, Record], tuple[str, Record]]] = {1: _from_v1}
 
 
 def encode_event(event: Event) -> str:
@@ -47,11 +66,26 @@ def decode_event(text: str) -> Event:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CodecError(f"Expected an object with v, type and data, was {text[:80]!r}") from error
     if version != SCHEMA_VERSION:
-        raise CodecError(f"Expected schema version {SCHEMA_VERSION}, was {version!r}: this journal was written by another release")
+        name, data = _upgraded(version, name, data)
     if name not in EVENT_TYPES:
         raise CodecError(f"Expected one of {', '.join(EVENT_TYPES)}, was {name!r}")
     event: Event = from_plain(EVENT_TYPES[name], data)
     return event
+
+
+def _upgraded(version: Any, name: str, data: Any) -> tuple[str, Any]:
+    if type(version) is not int or version < 1:
+        raise CodecError(f"Expected schema version 1 to {SCHEMA_VERSION}, was {version!r}")
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"Expected schema version {SCHEMA_VERSION} or older, was {version}: this journal was written by a newer release; use that one"
+        )
+    if not isinstance(data, dict):
+        raise CodecError(f"Expected an object in data, was {type(data).__name__}")
+    while version < SCHEMA_VERSION:
+        name, data = UPGRADERS[version](name, data)
+        version += 1
+    return name, data
 
 
 def to_plain(value: Any) -> Any:
@@ -63,6 +97,8 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return _time_text(value)
+    if kind is date:
+        return value.isoformat()
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, dict):
@@ -128,12 +164,14 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         return _optional_reader(args)
     if origin is tuple:
         return _tuple_reader(args)
+    if origin in (list, set, frozenset, dict, Counter):
+        return _container_reader(origin, args)
     if is_dataclass(hint):
         return lambda item: from_plain(hint, item)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
-    simple: dict[Any, Callable[[Any], Any]] = {Decimal: _decimal, datetime: _time, float: _float}
-    return simple.get(hint) or _exactly(hint)
+    simple: dict[Any, Callable[[Any], Any]] = {Decimal: _decimal, datetime: _time, float: _float, date: date.fromisoformat}
+    return simple.get(hint) or _exactly(type(None) if hint is None else hint)
 
 
 def _optional_reader(args: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -148,6 +186,21 @@ def _tuple_reader(args: tuple[Any, ...]) -> Callable[[Any], Any]:
         return lambda items: tuple(reader(item) for item in items)
     readers = [_reader(arg) for arg in args]
     return lambda items: tuple(read(item) for read, item in zip(readers, items, strict=True))
+
+
+def _container_reader(kind: Any, args: tuple[Any, ...]) -> Callable[[Any], Any]:
+    """Lists and sets come from arrays; dicts and Counters (int values) with text keys from objects, in their order."""
+    if kind in (dict, Counter):
+        key, value = _reader(args[0]), _reader(args[1] if kind is dict else int)
+        return lambda items: kind({key(name): value(item) for name, item in _checked(items, dict).items()})
+    inner = _reader(args[0])
+    return lambda items: kind([inner(item) for item in _checked(items, list)])
+
+
+def _checked(items: Any, kind: type[Any]) -> Any:
+    if not isinstance(items, kind):
+        raise ValueError(f"expected {kind.__name__}, was {type(items).__name__}")
+    return items
 
 
 def _decimal(item: Any) -> Decimal:

@@ -21,6 +21,7 @@ from alphatrade_pipelines.trading.events import (
     CloseEnded,
     DiscrepancyFound,
     Event,
+    JournalStateSeen,
     OperatorAsked,
     OrderProbed,
     OrderUpdated,
@@ -156,6 +157,16 @@ def _audit_all(state: CoreState, event: OperatorAsked | StopAsked) -> Iterator[I
         yield from audit(state, symbol)
 
 
+def _journal_state(state: CoreState, event: JournalStateSeen) -> Iterator[Item]:
+    if event.writable:
+        yield RaiseAlert("WARNING", "JOURNAL_RESTORED", f"{event.detail}; {event.late} events were written late; entries wait for a resume")
+        yield ReadBroker("the journal can be written again")
+        return
+    yield RaiseAlert("CRITICAL", "JOURNAL_NOT_WRITABLE", f"{event.detail}; entries are halted, exits and protection go on")
+    for symbol in state.active_symbols():
+        yield from audit(state, symbol)
+
+
 _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     SessionStarted: _session_started,
     ClockTicked: _clock_ticked,
@@ -170,4 +181,5 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     StreamStateSeen: _stream_state,
     OperatorAsked: _audit_all,
     StopAsked: _audit_all,
+    JournalStateSeen: _journal_state,
 }

@@ -35,7 +35,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """A process began to trade this account. ``config`` is the core's configuration as JSON, so a replay needs nothing else."""
+    """A process began to trade this account. ``config`` is the core's configuration as JSON, so a replay needs nothing else.
+
+    ``previous`` says in one sentence how the run before it ended, as its journal was found.
+    """
 
     at: datetime
     run_id: str
@@ -43,6 +46,7 @@ class SessionStarted:
     model: ModelRef
     account: AccountState
     config: str
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +344,19 @@ class StopAsked:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class JournalStateSeen:
+    """The journal could not be written (``writable`` False: entries halt, exits go on), or can be again.
+
+    ``late`` counts the events before this one that became durable only now, in their order, without a gap.
+    """
+
+    at: datetime
+    writable: bool
+    detail: str
+    late: int = 0
+
+
 Event = (
     SessionStarted
     | SessionEnded
@@ -367,4 +384,5 @@ Event = (
     | ModelSwapped
     | OperatorAsked
     | StopAsked
+    | JournalStateSeen
 )

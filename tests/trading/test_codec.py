@@ -72,7 +72,9 @@ def changed(**changes: Any) -> str:
     [
         ("{", "Expected an object with v, type and data"),
         ("[]", "Expected an object with v, type and data"),
-        (changed(v=2), "Expected schema version 1, was 2"),
+        (changed(v=99), "Expected schema version 2 or older, was 99: this journal was written by a newer release"),
+        (changed(v=0), "Expected schema version 1 to 2, was 0"),
+        (changed(v="2"), "Expected schema version 1 to 2, was '2'"),
         (changed(type="Teleported"), "was 'Teleported'"),
         (changed(data={"colour": "red"}), r"unknown fields \['colour'\]"),
         (changed(data={"price": 1.5}), "PriceSeen.price: expected a decimal as text"),
