@@ -110,9 +110,7 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
         start = _start(journal, setup.session.core)
         calendar = SessionCalendar()
         brain = Brain(setup.bundle, setup.model, setup.history, calendar)
-        gateway = AlpacaGateway(
-            GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(start)
-        )
+        gateway = AlpacaGateway(GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(start))
         columns = tuple(name for name in setup.history.columns if name in (*COLUMNS, "vwap", "trade_count"))
         builder = BarBuilder(setup.timeframe, setup.symbols, calendar, columns=columns)
         gate = gate_for(setup.timeframe, setup.history, calendar, setup.gate)
