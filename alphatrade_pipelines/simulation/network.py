@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import requests
 from aiohttp import web
-from requests.adapters import BaseAdapter
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
@@ -130,7 +130,7 @@ class Line:
     ) -> None:
         self.traffic = Traffic()
         self._loop, self._latency, self._cut, self._boundary = loop, latency, cut, boundary
-        self._routes = Routes()
+        self._routes, self._server = Routes(), server
         server.add_rest(cast(web.UrlDispatcher, self._routes))
         self._gate, self._faults = server.middlewares
 
@@ -166,7 +166,7 @@ class Line:
             raise requests.ConnectionError(MaxRetryError(None, request.url, NewConnectionError(None, "connection refused")))  # type: ignore[arg-type]
         self._loop.sleep(there)
         carried = CarriedRequest(request)
-        answer = self._loop.create_task(self._serve(carried))  # type: ignore[arg-type]
+        answer = self._loop.create_task(self._serve(carried))
         if not self._loop.drive(answer.done, self._loop.time() + timeout[1]):
             raise requests.ReadTimeout(f"read timed out (read timeout={timeout[1]})", request=request)
         self._boundary(f"during {what}")
@@ -178,9 +178,12 @@ class Line:
         self._boundary(f"after {what}")
         return response
 
-    async def by_person(self, request: requests.PreparedRequest) -> None:
-        """A request of somebody else than the trader: at once, and whatever comes of it."""
+    async def by_person(self, request: requests.PreparedRequest) -> list[str]:
+        """A request of somebody else than the trader: at once, and whatever comes of it. The ids of the orders it made."""
+        receipts = self._server.exchange.ledger.receipts
+        before = len(receipts)
         await self._serve(CarriedRequest(request))
+        return [receipt.order_id for receipt in receipts[before:] if receipt.order_id and not receipt.request.client_order_id]
 
     async def _serve(self, carried: CarriedRequest) -> web.StreamResponse:
         handler, faults = self._routes.find(carried), self._faults
@@ -203,12 +206,11 @@ def _received(answer: web.StreamResponse, request: requests.PreparedRequest) -> 
     return response
 
 
-class InProcessAdapter(BaseAdapter):
+class InProcessAdapter(HTTPAdapter):
     """In place of ``TimeoutAdapter``: same bounds, no socket."""
 
     def __init__(self, line: Line, timeout: tuple[float, float]) -> None:
-        super().__init__()
-        self._line, self._timeout = line, timeout
+        self._line, self._timeout = line, timeout  # no pool of sockets: the base class is not set up
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         """Carry one request."""

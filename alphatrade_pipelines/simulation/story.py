@@ -127,11 +127,11 @@ class _Times:
     def __init__(self, plan: TapePlan) -> None:
         start = start_of(plan, _calendar())
         spans = sessions_of(plan, _calendar()).iloc[1:]
-        self.spans = [
+        self.spans: list[tuple[float, float]] = [
             ((opens - start).total_seconds(), (closes - start).total_seconds())
             for opens, closes in zip(spans["open"], spans["close"], strict=True)
         ]
-        self.calm = self.spans[-1][1] - CALM_SECONDS
+        self.calm: float = self.spans[-1][1] - CALM_SECONDS
 
     def draw(self, rng: random.Random) -> float:
         """Mostly inside a session, often just after a bar has ended (that is when something happens), sometimes at night."""

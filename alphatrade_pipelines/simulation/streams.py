@@ -199,4 +199,3 @@ class InProcessStreams:
         """Close both."""
         for client in self.clients:
             client.stop()
-

@@ -17,7 +17,17 @@ SYMBOLS = ("AAA", "BBB", "CCC")
 # the second session of each is worth playing: half days (13:00), the two changes of daylight saving, a long weekend, plain weeks
 FIRST_DAYS = tuple(
     date.fromisoformat(day)
-    for day in ("2024-07-01", "2024-07-02", "2024-11-27", "2024-12-20", "2024-03-07", "2024-10-31", "2024-05-23", "2024-02-05", "2024-09-10")
+    for day in (
+        "2024-07-01",
+        "2024-07-02",
+        "2024-11-27",
+        "2024-12-20",
+        "2024-03-07",
+        "2024-10-31",
+        "2024-05-23",
+        "2024-02-05",
+        "2024-09-10",
+    )
 )
 
 

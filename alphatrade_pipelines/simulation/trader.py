@@ -17,6 +17,7 @@ from alphatrade_pipelines.simulation.story import Story
 from alphatrade_pipelines.simulation.tape import TIMEFRAME
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
 from alphatrade_pipelines.trading.domain import ModelRef, Side, Signal
+from alphatrade_pipelines.trading.state import CoreState
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.faults.scenario import draw
 
@@ -158,8 +159,7 @@ class SimulatedPace:
         self._quiet += 1
         if seen != self._seen:
             self._seen, self._quiet = seen, 0
-        unsettled = any(order.is_unsettled for symbol in state.live for order in state.live_orders(symbol))
-        urgent = not state.ready or unsettled or any("unprotected" in item or "leaving" in item for item in business)
+        urgent = not state.ready or _is_waiting_for_an_answer(state) or any("unprotected" in item for item in business)
         if urgent and self._exchange.market_open:
             return 1.0 if self._quiet < 12 else 4.0 if self._quiet < 30 else 15.0
         if urgent and self._quiet < 5:
@@ -168,8 +168,10 @@ class SimulatedPace:
             return (1.0, 2.0, 5.0)[self._quiet] if self._quiet < 3 else 10.0
         if session.tools.builder._parts:
             return 21.0
+        if not self._exchange.market_open:
+            return 1000.0 if self._quiet < 2 else 1e9
         self._idle += 1
-        return 300.0 + 1500.0 * draw(self._story.seed, "pause", self._idle)
+        return 300.0 + 3000.0 * draw(self._story.seed, "pause", self._idle)
 
     def _until_next_event(self) -> float:
         """Seconds to just after the next end of a bar, open, close or morning."""
@@ -179,3 +181,14 @@ class SimulatedPace:
             return minutes - (now - exchange.next_close).total_seconds() % minutes + 2.5
         opens = (exchange.next_open - now).total_seconds()
         return opens - 3540.0 if opens > 3541.0 else opens + 0.5
+
+
+def _is_waiting_for_an_answer(state: CoreState) -> bool:
+    """Is an order's fate open, or a symbol on its way out without an order that takes it there?"""
+    for symbol in state.active_symbols():
+        orders = state.live_orders(symbol)
+        if any(order.is_unsettled for order in orders):
+            return True
+        if symbol in state.exits and symbol in state.positions and not any(order.purpose == "exit" for order in orders):
+            return True
+    return False

@@ -73,9 +73,7 @@ class Look:
 
 def closing_quantity(position: Decimal, live: Iterable[BookOrder]) -> Decimal:
     """Shares of a position that orders to leave at once (no stops, no profit legs) are closing."""
-    return sum(
-        (o.remaining for o in live if o.active and o.role == "entry" and o.type not in STOP_TYPES and o.sign * position < 0), ZERO
-    )
+    return sum((o.remaining for o in live if o.active and o.role == "entry" and o.type not in STOP_TYPES and o.sign * position < 0), ZERO)
 
 
 @dataclass
@@ -133,7 +131,9 @@ class Judge(Ledger):
         if (spell.aware > AWARE_SECONDS or spell.seconds > self.limit) and not spell.reported:
             spell.reported = True
             what = f"{symbol}: {covered} of {position} shares protected since {spell.since.isoformat()}"
-            self.found("protected within bounds", f"{what}, for {spell.seconds:.1f} s ({spell.aware:.1f} s of them known) at {end.isoformat()}")
+            self.found(
+                "protected within bounds", f"{what}, for {spell.seconds:.1f} s ({spell.aware:.1f} s of them known) at {end.isoformat()}"
+            )
 
     # --- commands -----------------------------------------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ def _orders_agree(exchange: Exchange, state: CoreState, symbol: str) -> list[Vio
         theirs = exchange.book.by_client_id.get(cid)
         if theirs is None or not any(member.is_live for member in theirs.members):
             found.append(Violation("core agrees with the broker", f"{symbol}: the core believes {cid} alive, at the venue it is not"))
-    known = {cid for cid in state.live.get(symbol, ())}
+    known = set(state.live.get(symbol, ()))
     strangers = set(state.strangers)
     for theirs in exchange.book.live():
         if theirs.symbol == symbol and theirs.root.client_order_id not in known and theirs.id not in strangers:
@@ -245,7 +245,9 @@ def judge_fills(judge: Judge, exchange: Exchange, state: CoreState, config: Core
             judge.checks["position is the sum of executions"] += 1
             position = exchange.cash_account.quantity(symbol)
             if sums.get(symbol, ZERO) != position:
-                judge.found("position is the sum of executions", f"{symbol}: executions give {sums.get(symbol, ZERO)}, the account {position}")
+                judge.found(
+                    "position is the sum of executions", f"{symbol}: executions give {sums.get(symbol, ZERO)}, the account {position}"
+                )
     truth: Counter[str] = Counter()
     for fill in exchange.book.fills:
         truth[fill.order_id] += fill.qty  # type: ignore[assignment]
@@ -253,5 +255,5 @@ def judge_fills(judge: Judge, exchange: Exchange, state: CoreState, config: Core
         if fill.execution_id not in state.executions:
             judge.found("fills counted once", f"execution {fill.execution_id} of {fill.qty} {fill.symbol} was never counted")
     for broker_id, counted in state.executed.items():
-        if counted != truth.get(broker_id, ZERO):  # type: ignore[call-overload]
-            judge.found("fills counted once", f"order {broker_id}: {counted} shares counted, {truth.get(broker_id, ZERO)} executed")  # type: ignore[call-overload]
+        if counted != truth.get(broker_id, ZERO):
+            judge.found("fills counted once", f"order {broker_id}: {counted} shares counted, {truth.get(broker_id, ZERO)} executed")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import requests
 
 from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
@@ -26,8 +27,8 @@ from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.simulation.journals import MemoryStore, SqliteStore, Store
 from alphatrade_pipelines.simulation.network import InProcessAdapter, Line
-from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
+from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
 from alphatrade_pipelines.simulation.trader import SeededBrain, SimulatedPace, model
 from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_orders, judge_rest
@@ -139,9 +140,7 @@ class World:
     def play(self) -> Report:
         """The whole session."""
         with tempfile.TemporaryDirectory(prefix="simulate-", dir=_quick_folder()) as folder:
-            self.store: Store = (
-                SqliteStore(Path(folder), self._boundary) if self.story.journal == "sqlite" else MemoryStore(self._boundary)
-            )
+            self.store: Store = SqliteStore(Path(folder), self._boundary) if self.story.journal == "sqlite" else MemoryStore(self._boundary)
             try:
                 run(self.loop, self._main())
             finally:
@@ -168,6 +167,7 @@ class World:
                 ended = await self.session.run(self._pace())
             except Killed as death:
                 self.report.struck[f"crash {death}"] += 1
+                self.report.struck["F25"] += 1
                 pause, torn = self._down, self._torn
             except BrokerUnavailableError:
                 self.report.struck["start refused"] += 1
@@ -188,7 +188,7 @@ class World:
     def _history(self) -> tuple[pd.DataFrame, dict[str, float], pd.Timestamp]:
         """Bars known before the venue began, their last closes, and the start of the latest."""
         frame = self.exchange.tape.frame
-        known = frame[self.calendar.known_at(frame.index.get_level_values("timestamp"), TIMEFRAME) <= pd.Timestamp(self.loop.epoch)]
+        known = frame[self._known_at(frame) <= pd.Timestamp(self.loop.epoch)]
         closes = {str(symbol): float(close) for symbol, close in known["close"].groupby(level="symbol").last().items()}
         return known, closes, known.index.get_level_values("timestamp").max()
 
@@ -204,16 +204,15 @@ class World:
         )
         gateway = AlpacaGateway(config, state.fills_from, alive)
         known, closes, last = self._history
-        brain = SeededBrain(self.story, self.version, closes, last, self.loop.epoch + pd.Timedelta(seconds=self.calm).to_pytimedelta())
+        quiet_from = self.loop.epoch + timedelta(seconds=self.calm)
+        brain = SeededBrain(self.story, self.version, closes, last, quiet_from)
         builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
-        tools = Instruments(gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model)
+        tools = Instruments(
+            gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model
+        )
         quiet = 1e9
-        settings = SessionConfig(
-            "sim", f"run-{number}", self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0
-        )
-        streams = partial(
-            InProcessStreams, self.loop, self.server, (_ENDPOINTS, _KEYS), SYMBOLS, self._delay
-        )
+        settings = SessionConfig("sim", f"run-{number}", self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
+        streams = partial(InProcessStreams, self.loop, self.server, (_ENDPOINTS, _KEYS), SYMBOLS, self._delay)
         session = LiveSession(settings, tools, Surroundings(streams, self._catch_up))
         self._watch(session)
         return session
@@ -238,7 +237,13 @@ class World:
         """Differs whenever anything a trader could see has changed."""
         book, account = self.exchange.book, self.exchange.cash_account
         standing = (tuple(sorted(self.exchange.halts)), self.exchange.restrictions, self.line.traffic.failures)
-        return (len(book.orders), sum(order.is_live for order in book.live()), len(book.fills), tuple(sorted(account.positions().items())), *standing)
+        return (
+            len(book.orders),
+            sum(order.is_live for order in book.live()),
+            len(book.fills),
+            tuple(sorted(account.positions().items())),
+            *standing,
+        )
 
     def _watch(self, session: LiveSession) -> None:
         engine, handle = session.shell.engine, session.shell.engine.handle
@@ -259,8 +264,10 @@ class World:
         frame = self.exchange.tape.frame
         starts = frame.index.get_level_values("timestamp")
         frame = frame[(starts > after) & (starts < pd.Timestamp(now))]
-        known = self.calendar.known_at(frame.index.get_level_values("timestamp"), TIMEFRAME) <= pd.Timestamp(now)
-        return frame[known].reindex(columns=list(COLUMNS))
+        return frame[self._known_at(frame) <= pd.Timestamp(now)].reindex(columns=list(COLUMNS))
+
+    def _known_at(self, frame: pd.DataFrame) -> pd.DatetimeIndex:
+        return self.calendar.known_at(pd.DatetimeIndex(frame.index.get_level_values("timestamp")), TIMEFRAME)
 
     def _better_model(self, running: ModelRef) -> Any:
         return None if running.version == self.version else (None, model(self.version))
@@ -362,11 +369,12 @@ class World:
 
     def _close_all(self, step: Step) -> None:
         """The broker's button "close all": the venue's own handler, faults of single items included."""
-        import requests
-
         query = f"?cancel_orders={'true' if step['cancel'] else 'false'}"
         prepared = requests.Request("DELETE", f"{URL}/v2/positions{query}", headers=_HEADERS).prepare()
-        self.loop.create_task(self.line.by_person(prepared))
+        self.loop.create_task(self._by_person(prepared))
+
+    async def _by_person(self, prepared: requests.PreparedRequest) -> None:
+        self.by_hand.update(await self.line.by_person(prepared))
 
     def _flow(self) -> None:
         assert self.server.pacer is not None
@@ -460,14 +468,6 @@ def play(story: Story, core: CoreConfig | None = None) -> Report:
 def _quick_folder() -> str | None:
     """Where files cost no disk: the journal's fsync is the only thing here that would wait for one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-def names(reports: Iterable[Report]) -> Counter[str]:
-    """What struck in all of them."""
-    total: Counter[str] = Counter()
-    for report in reports:
-        total.update(report.struck)
-    return total
 
 
 _ENDPOINTS = Endpoints.of_venue(URL)
