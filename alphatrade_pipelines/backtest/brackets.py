@@ -43,6 +43,7 @@ BANDS = (
 
 def variants_of(barrier: BarrierConfig) -> dict[str, BarrierConfig]:
     """The brackets a search would try beside the configured one: closer, wider, shorter."""
+
     def scaled(factor: float) -> BarrierConfig:
         return replace(barrier, stop_multiple=barrier.stop_multiple * factor, target_multiple=barrier.target_multiple * factor)
 
@@ -57,9 +58,11 @@ def trailing_rank(scores: pd.Series, group: pd.Series | None = None) -> pd.Serie
     """
     ordered = scores.sort_index(level=["timestamp", "symbol"])
     if group is None:
-        return ordered.expanding().rank(pct=True).reindex(scores.index)
+        alone: pd.Series = ordered.expanding().rank(pct=True).reindex(scores.index)
+        return alone
     parts = [part.expanding().rank(pct=True) for _, part in ordered.groupby(group.reindex(ordered.index), sort=False)]
-    return pd.concat(parts).reindex(scores.index)
+    ranks: pd.Series = pd.concat(parts).reindex(scores.index)
+    return ranks
 
 
 def band_returns(brackets: pd.DataFrame, rank: pd.Series, bars: pd.DataFrame, bands: tuple[Band, ...] = BANDS) -> pd.DataFrame:
@@ -118,7 +121,8 @@ def over_the_market(returns: pd.DataFrame, exposure: pd.Series, everything: str 
     """
     market = returns[everything].to_numpy(np.float64)[:, None]
     chosen = returns.drop(columns=everything)
-    return chosen - market * exposure.reindex(chosen.columns).to_numpy(np.float64)[None, :]
+    extra: pd.DataFrame = chosen - market * exposure.reindex(chosen.columns).to_numpy(np.float64)[None, :]
+    return extra
 
 
 def _sessions(bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, IntArray]:
