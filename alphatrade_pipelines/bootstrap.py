@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
-from urllib.request import ProxyHandler, build_opener
 
 from alphatrade_pipelines.settings import Mode, Settings, project_root
 
@@ -182,33 +179,6 @@ def provenance(settings: Settings) -> Provenance:
     return Provenance(facts.data_hash, facts.source, facts.timeframe, facts.synthetic, git_commit())
 
 
-def code_hash(*rooms: str) -> str:
-    """SHA-256 of the source files of some rooms of the package: equal code, equal hash, committed or not, checkout or wheel."""
-    root = Path(__file__).parent
-    sealed = hashlib.sha256()
-    for room in sorted(rooms):
-        place = root / room
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
-            sealed.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
-    return sealed.hexdigest()
-
-
-def dagster_page(settings: Settings, run_id: str) -> str:
-    """Where ``alphatrade ui`` shows a Dagster run."""
-    return f"http://127.0.0.1:{settings.servers.dagster_port}/runs/{run_id}"
-
-
-def mlflow_pages(settings: Settings) -> str:
-    """Base address of the MLflow server, if one answers: the team's, or that of ``alphatrade ui``; else empty."""
-    uri = settings.tracking_uri
-    base = uri if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{settings.servers.mlflow_port}"
-    try:
-        with build_opener(ProxyHandler({})).open(f"{base.rstrip('/')}/health", timeout=1) as response:
-            return base.rstrip("/") if response.status == 200 else ""
-    except (OSError, ValueError):
-        return ""
-
-
 def git_commit() -> str:
     """Commit of the checkout, ``+dirty`` when files differ from it, ``unknown`` outside a checkout."""
     if not (project_root() / ".git").exists():
@@ -237,6 +207,10 @@ def core_config(settings: Settings) -> CoreConfig:
         max_consecutive_losses=risk.consecutive_losses,
         max_daily_loss=risk.daily_loss,
         max_gross_exposure=risk.gross_cap,
+        max_net_exposure=risk.net_cap,
+        max_symbol_exposure=max(risk.symbol_cap, risk.position_cap),
+        max_order_value=risk.order_value_cap,
+        max_order_qty=risk.order_qty_cap,
         max_positions=risk.max_positions,
     )
     return CoreConfig(

@@ -105,8 +105,6 @@ class ResearchSettings(_Section):
     profile: FillProfile = "pessimistic"
     cash: Decimal = Decimal("100000")
     seed: int = 7
-    cpcv_groups: int = Field(6, ge=0, description="time groups of the combinatorial purged cross-validation; 0 = none (saves its fits)")
-    cpcv_test_groups: int = Field(2, ge=1, description="groups each split tests: C(groups, test groups) splits are fitted")
 
 
 class RiskSettings(_Section):
@@ -116,6 +114,10 @@ class RiskSettings(_Section):
     position_cap: float = Field(0.15, gt=0, le=1)
     risk_per_trade: float = Field(0.01, gt=0, le=1, description="equity lost at the stop, at most")
     gross_cap: float = Field(1.0, gt=0)
+    net_cap: float = Field(1.0, gt=0, description="longs minus shorts")
+    symbol_cap: float = Field(0.25, gt=0, description="one symbol, held and on its way")
+    order_value_cap: float = Field(1_000_000.0, gt=0, description="account currency, one order")
+    order_qty_cap: int = Field(100_000, ge=1, description="shares, one order")
     max_positions: int = Field(10, ge=1)
     trades_per_day: int = Field(100, ge=1)
     consecutive_losses: int = Field(5, ge=1)

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.events import Event
-from alphatrade_pipelines.trading.protection import uncovered_qty
 from alphatrade_pipelines.trading.state import CoreState
 
 

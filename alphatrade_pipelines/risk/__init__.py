@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alphatrade_pipelines.risk.denials import DENIALS, Denial
 from alphatrade_pipelines.risk.impact import (
     Horizon,
     Impact,
@@ -13,7 +14,7 @@ from alphatrade_pipelines.risk.impact import (
     sequence_cost_bps,
     urgency,
 )
-from alphatrade_pipelines.risk.limits import Denial, LimitsConfig, LimitState
+from alphatrade_pipelines.risk.limits import LimitsConfig, LimitState
 from alphatrade_pipelines.risk.sizing import (
     PositionSize,
     SizingConfig,
@@ -25,6 +26,7 @@ from alphatrade_pipelines.risk.sizing import (
 )
 
 __all__ = [
+    "DENIALS",
     "Denial",
     "Horizon",
     "Impact",

@@ -1,9 +1,11 @@
-"""Limits and breakers: small state machines that can say no to an entry. Exits and protection never ask them."""
+"""Limits and breakers: small state machines that can say no to an entry. Exits, cancels and protection never ask them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+
+from alphatrade_pipelines.risk.denials import Denial
 
 VOLATILITY_SPAN = 60
 VOLATILITY_MINIMUM = 20
@@ -11,23 +13,20 @@ VOLATILITY_MINIMUM = 20
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """``max_daily_loss`` and ``max_gross_exposure`` are fractions of equity; ``volatility_spike`` is a multiple of the symbol's average."""
+    """``max_daily_loss`` and the exposures are fractions of equity; an order's value is in account currency, its quantity in shares;
+    ``volatility_spike`` is a multiple of the symbol's average."""
 
     max_trades_a_day: int = 100
     max_consecutive_losses: int = 5
     loss_cooldown_sessions: int = 1
     max_daily_loss: float = 0.03
     max_gross_exposure: float = 1.0
+    max_net_exposure: float = 1.0
+    max_symbol_exposure: float = 0.25
+    max_order_value: float = 1_000_000.0
+    max_order_qty: int = 100_000
     max_positions: int = 10
     volatility_spike: float = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """Why an entry may not happen: a code CATEGORY_CONDITION and one sentence."""
-
-    code: str
-    detail: str
 
 
 @dataclass(slots=True)
@@ -105,31 +104,62 @@ def reset(state: LimitState) -> None:
     state.losses_in_a_row = state.cooldown = 0
 
 
-def check_entry(
-    state: LimitState,
-    config: LimitsConfig,
-    *,
-    symbol: str,
-    volatility: float,
-    value: Decimal,
-    gross: Decimal,
-    positions: int,
-    equity: Decimal,
-) -> Denial | None:
-    """The first limit an entry of ``value`` would break, or None. ``gross`` and ``positions`` include entries still on their way."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an entry asks for: shares, their value and side (+1 long, -1 short), and the volatility it was sized with."""
+
+    symbol: str
+    qty: Decimal
+    value: Decimal
+    sign: int
+    volatility: float
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What there is already, entries on their way included: values of all positions, longs minus shorts, this symbol's, their number."""
+
+    gross: Decimal
+    net: Decimal
+    symbol: Decimal
+    positions: int
+    equity: Decimal
+
+
+def check_entry(state: LimitState, config: LimitsConfig, claim: Claim, book: Book) -> Denial | None:
+    """The first limit an entry would break, or None."""
     for code, detail in state.tripped.items():
         return Denial(code, detail)
     if state.trades >= config.max_trades_a_day:
         return Denial("LIMIT_TRADES_A_DAY", f"{state.trades} entries this session, at most {config.max_trades_a_day}")
-    if positions >= config.max_positions:
-        return Denial("LIMIT_POSITIONS", f"{positions} positions open or on their way, at most {config.max_positions}")
-    ceiling = equity * Decimal(repr(config.max_gross_exposure))
-    if gross + value > ceiling:
-        return Denial("LIMIT_GROSS_EXPOSURE", f"{gross + value:.2f} would exceed {ceiling:.2f}")
-    return _volatility_denial(state, config, symbol, volatility)
+    if book.positions >= config.max_positions:
+        return Denial("LIMIT_POSITIONS", f"{book.positions} positions open or on their way, at most {config.max_positions}")
+    return _order_denial(config, claim) or _exposure_denial(config, claim, book) or _volatility_denial(state, config, claim)
 
 
-def _volatility_denial(state: LimitState, config: LimitsConfig, symbol: str, volatility: float) -> Denial | None:
+def _order_denial(config: LimitsConfig, claim: Claim) -> Denial | None:
+    if claim.qty > config.max_order_qty:
+        return Denial("LIMIT_ORDER_QTY", f"{claim.qty} shares, at most {config.max_order_qty}")
+    if claim.value > Decimal(repr(config.max_order_value)):
+        return Denial("LIMIT_ORDER_VALUE", f"{claim.value:.2f}, at most {config.max_order_value:.2f}")
+    return None
+
+
+def _exposure_denial(config: LimitsConfig, claim: Claim, book: Book) -> Denial | None:
+    asked = (
+        ("LIMIT_SYMBOL_EXPOSURE", book.symbol + claim.value, config.max_symbol_exposure),
+        ("LIMIT_GROSS_EXPOSURE", book.gross + claim.value, config.max_gross_exposure),
+        ("LIMIT_NET_EXPOSURE", abs(book.net + claim.sign * claim.value), config.max_net_exposure),
+    )
+    for code, value, fraction in asked:
+        ceiling = book.equity * Decimal(repr(fraction))
+        if value > ceiling:
+            return Denial(code, f"{value:.2f} would exceed {ceiling:.2f}")
+    return None
+
+
+def _volatility_denial(state: LimitState, config: LimitsConfig, claim: Claim) -> Denial | None:
+    symbol, volatility = claim.symbol, claim.volatility
     if not volatility > 0.0:
         return Denial("LIMIT_VOLATILITY_UNKNOWN", f"expected a positive volatility, was {volatility!r}")
     usual = state.volatility.get(symbol)

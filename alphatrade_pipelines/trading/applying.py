@@ -10,16 +10,8 @@ from typing import Any
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading import positions
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.domain import (
-    AccountState,
-    BrokerOrder,
-    OrderClass,
-    OrderKind,
-    OrderRequest,
-    Side,
-    StopPolicy,
-    TimeInForce,
-)
+from alphatrade_pipelines.trading.coverage import uncovered_qty
+from alphatrade_pipelines.trading.domain import AccountState, StopPolicy
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     BrokerSeen,
@@ -51,11 +43,13 @@ from alphatrade_pipelines.trading.events import (
     StreamStateSeen,
     SubmitEnded,
 )
-from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_decision, exit_reason
-from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase, is_leg, observe, observe_leg
-from alphatrade_pipelines.trading.rejections import Cure, Rejection, classify, cure
+from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_reason
+from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase
+from alphatrade_pipelines.trading.refusals import entry_refused, exit_refused, protection_refused, trim_refused
+from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import still_wanted
-from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, EntryRetry, ExitSaga, Plan, Repair, Session, Stranger
+from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, find_closing, index, see_order
+from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, ExitSaga, Plan, Session
 
 LOST = "the broker no longer knows it"
 ABSENCES_TO_GIVE_UP = 2
@@ -75,6 +69,7 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
     state.leaving = "" if state.leaving == "stop" else state.leaving
     state.fills_from = state.fills_from or event.at
     state.activity.clear()
+    state.excluded.clear()
     for symbol in list(state.live):
         for order in state.live_orders(symbol):
             if order.phase is Phase.INTENDED:  # the last run died between its intent and the broker's answer
@@ -90,12 +85,21 @@ def _session_ended(state: CoreState, event: SessionEnded) -> None:
 
 
 def _clock_ticked(state: CoreState, event: ClockTicked) -> None:
+    if event.market_open and not state.market_open:  # whatever waited for the announced open has waited for this one
+        for waiting in state.exits.values():
+            waiting.next_try = event.at if waiting.next_try is not None else None
+        for retry in state.entry_retries.values():
+            retry.not_before = min(retry.not_before, event.at)
     state.market_open, state.next_open, state.next_close = event.market_open, event.next_open, event.next_close
+    state.ticked_before, state.ticked_at = state.ticked_at, event.at
+    for symbol in [symbol for symbol in state.repairs if not uncovered_qty(state, symbol)]:
+        del state.repairs[symbol]  # protection that was only accepted a moment ago has held until this tick
     risk_limits.begin_session(state.limits, event.next_close.date().isoformat())
 
 
 def _price_seen(state: CoreState, event: PriceSeen) -> None:
     state.marks[event.symbol] = event.price
+    state.marked_at[event.symbol] = event.at
 
 
 def _corporate_action(state: CoreState, event: CorporateActionApplied) -> None:
@@ -122,7 +126,7 @@ def _order_intended(state: CoreState, event: OrderIntended) -> None:
     if known is not None:  # the broker provably lacked it: the same order is sent again under the same name
         known.phase, known.sends, known.unsent = Phase.INTENDED, known.sends + 1, False
         known.next_try = event.at + timedelta(seconds=state.config.backoff_s(known.sends))
-        _index(state, known)
+        index(state, known)
         return
     order = LocalOrder(request, event.purpose, event.decision_id, event.attempt, event.at)
     state.orders[request.client_order_id] = order
@@ -132,7 +136,7 @@ def _order_intended(state: CoreState, event: OrderIntended) -> None:
     if event.purpose == "exit":
         saga = state.exits.setdefault(symbol, ExitSaga(exit_reason(event.decision_id), event.at))
         saga.attempts += 1
-    _index(state, order)
+    index(state, order)
 
 
 def _plan_entry(state: CoreState, event: OrderIntended) -> None:
@@ -149,8 +153,9 @@ def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
     cid = state.by_broker.get(event.broker_id)
     if cid is not None:
         state.orders[cid].cancel_asked_at = event.at
-    elif event.broker_id in state.strangers:
-        state.strangers[event.broker_id].cancel_asked_at = event.at
+    for stranger in state.strangers.values():
+        if stranger.cancel_target == event.broker_id:
+            stranger.cancel_asked_at = event.at
     if event.reason.startswith(EXIT_REASON):
         state.exits.setdefault(event.symbol, ExitSaga(exit_reason(event.reason), event.at))
 
@@ -158,9 +163,10 @@ def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
 def _replace_intended(state: CoreState, event: ReplaceIntended) -> None:
     order = state.orders[event.root]
     order.amendment = Amendment(event.client_order_id, event.broker_id, event.at, event.qty, event.limit_price, event.stop_price)
+    order.amend_after = event.at
     state.aliases[event.client_order_id] = event.root
     state.intents[event.symbol] = state.intents.get(event.symbol, 0) + 1
-    _index(state, order)
+    index(state, order)
 
 
 def _close_intended(state: CoreState, event: CloseIntended) -> None:
@@ -172,7 +178,7 @@ def _close_intended(state: CoreState, event: CloseIntended) -> None:
 def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
     order = state.orders[event.client_order_id]
     if event.order is not None:
-        _see_order(state, event.order, nested=True)
+        see_order(state, event.order, nested=True)
     elif not order.is_unsettled:
         return  # an update was faster than the answer, and it knows more
     elif event.outcome is Outcome.UNKNOWN or event.outcome is Outcome.CONFIRMED:
@@ -182,7 +188,7 @@ def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
         order.next_try = state.clock + timedelta(seconds=state.config.backoff_s(order.sends))
     else:
         _refused(state, order, event)
-    _index(state, order)
+    index(state, order)
 
 
 def _refused(state: CoreState, order: LocalOrder, event: SubmitEnded) -> None:
@@ -193,26 +199,25 @@ def _refused(state: CoreState, order: LocalOrder, event: SubmitEnded) -> None:
     order.phase, order.reason = Phase.REFUSED, f"{rejection}: {event.reason}"
     if rejection is Rejection.ACCOUNT:
         state.halted = f"the broker refuses this account: {event.reason}"
-    _after_refusal(state, order, rejection, denied=event.outcome is Outcome.DENIED)
+    if rejection is Rejection.NOT_TRADABLE and order.purpose == "entry":
+        state.excluded[order.request.symbol] = event.reason
+    _after_refusal(state, order, rejection, event, denied=event.outcome is Outcome.DENIED)
 
 
-def _after_refusal(state: CoreState, order: LocalOrder, rejection: Rejection, *, denied: bool) -> None:
-    symbol, config, now = order.request.symbol, state.config, state.clock
+def _after_refusal(state: CoreState, order: LocalOrder, rejection: Rejection, event: SubmitEnded, *, denied: bool) -> None:
+    symbol = order.request.symbol
     if order.purpose == "entry":
-        remedy = Cure.GIVE_UP if denied or order.attempt + 1 >= config.max_entry_attempts else cure(rejection)
-        qty = (order.request.qty / 2).to_integral_value(rounding="ROUND_FLOOR") if remedy is Cure.HALVE else order.request.qty
-        if remedy is not Cure.GIVE_UP and qty >= 1:
-            wait = 0.0 if remedy is Cure.HALVE else config.backoff_s(order.attempt + 1)
-            state.entry_retries[symbol] = EntryRetry(qty, order.attempt + 1, now + timedelta(seconds=wait))
+        retry = entry_refused(state, order, rejection, event.reason, event.retry_after_s, denied=denied)
+        if retry is not None:
+            state.entry_retries[symbol] = retry
         else:
-            _drop_plan(state, order)
+            drop_plan(state, order)
     elif order.purpose == "protect":
-        attempts = state.repairs[symbol].attempts + 1 if symbol in state.repairs else 1
-        next_try = now + timedelta(seconds=config.backoff_s(attempts))
-        state.repairs[symbol] = Repair(attempts, next_try, beyond=rejection is Rejection.PRICE)
-    elif symbol in state.exits:
-        saga = state.exits[symbol]
-        saga.next_try = now + timedelta(seconds=config.backoff_s(saga.attempts))
+        protection_refused(state, order, rejection, event.retry_after_s)
+    elif order.purpose == "trim":
+        trim_refused(state, order, event.retry_after_s)
+    elif order.purpose == "exit":
+        exit_refused(state, symbol, rejection, event.retry_after_s)
 
 
 def _cancel_ended(state: CoreState, event: CancelEnded) -> None:
@@ -223,14 +228,14 @@ def _replace_ended(state: CoreState, event: ReplaceEnded) -> None:
     order = state.orders[state.aliases[event.client_order_id]]
     asked = order.amendment
     if event.order is not None:
-        _see_order(state, event.order, nested=False)
+        see_order(state, event.order, nested=False)
     elif asked is None or asked.client_order_id != event.client_order_id:
         return  # an update was faster than the answer
     elif event.outcome in (Outcome.UNKNOWN, Outcome.CONFIRMED) or _is_duplicate(event):
         asked.unknown = True
     else:
         _amendment_failed(state, order)
-    _index(state, order)
+    index(state, order)
 
 
 def _amendment_failed(state: CoreState, order: LocalOrder) -> None:
@@ -245,46 +250,20 @@ def _is_duplicate(event: SubmitEnded | ReplaceEnded) -> bool:
 def _close_ended(state: CoreState, event: CloseEnded) -> None:
     saga = state.exits.get(event.symbol)
     if event.order is not None:
-        _adopt_closing(state, event.order)
+        adopt_closing(state, event.order)
     if saga is None or event.outcome is Outcome.UNKNOWN:
         return  # the next read shows the closing order, or that there is none
     saga.closing = None
     if event.order is None:
-        saga.next_try = state.clock + timedelta(seconds=state.config.backoff_s(saga.attempts))
-
-
-def _adopt_closing(state: CoreState, seen: BrokerOrder) -> None:
-    """The broker made this order at our request: from now on it is an exit order of ours, under the broker's name for it."""
-    if _ours(state, seen) is None:
-        plan = state.plans.get(seen.symbol)
-        request = OrderRequest(seen.client_order_id, seen.symbol, seen.side, seen.qty, OrderKind.MARKET, OrderClass.SIMPLE, TimeInForce.DAY)
-        saga = state.exits.get(seen.symbol)
-        decision = exit_decision(saga.reason if saga else "close", plan.decision_id if plan else seen.symbol)
-        state.orders[seen.client_order_id] = LocalOrder(request, "exit", decision, saga.attempts if saga else 0, state.clock)
-        stranger = state.strangers.pop(seen.broker_id, None)
-        if stranger is not None:
-            _see_order(state, stranger.order, nested=True)
-    _see_order(state, seen, nested=True)
-
-
-def _find_closing(state: CoreState, event: BrokerSeen) -> None:
-    """A request to close that was never answered: an exit at market that nobody knows is it; otherwise it never arrived."""
-    for symbol, saga in state.exits.items():
-        if saga.closing is None or event.began <= saga.closing:
-            continue
-        held = state.positions.get(symbol)
-        side = Side.BUY if held is not None and held.qty < 0 else Side.SELL
-        for stranger in [item.order for item in state.strangers.values() if item.order.symbol == symbol]:
-            if stranger.side is side and stranger.kind == OrderKind.MARKET.value:
-                _adopt_closing(state, stranger)
-        saga.closing = None
+        cause = Rejection.OTHER if event.outcome is Outcome.UNSENT else classify(event.http_status, event.code, event.reason)
+        exit_refused(state, event.symbol, cause, event.retry_after_s)
 
 
 def _order_probed(state: CoreState, event: OrderProbed) -> None:
     root = state.aliases.get(event.client_order_id)
     order = state.orders.get(root or event.client_order_id)
     if event.order is not None:
-        _see_order(state, event.order, nested=True)
+        see_order(state, event.order, nested=True)
     elif order is not None and root is not None:
         asked = order.amendment
         if event.outcome is Outcome.REFUSED and asked is not None and asked.client_order_id == event.client_order_id:
@@ -294,18 +273,11 @@ def _order_probed(state: CoreState, event: OrderProbed) -> None:
         enough = 1 if order.unsent else ABSENCES_TO_GIVE_UP
         if order.absences >= enough and not still_wanted(state, order):
             order.phase, order.reason = Phase.ABSENT, "the broker never received it"
-            _drop_plan(state, order)
+            drop_plan(state, order)
     elif order is not None and event.outcome is Outcome.REFUSED and order.is_open:
         _close_as_lost(order)
     if order is not None:
-        _index(state, order)
-
-
-def _drop_plan(state: CoreState, order: LocalOrder) -> None:
-    """An entry ended: without a position there is nothing left to plan or to leave."""
-    if order.purpose == "entry" and order.request.symbol not in state.positions and not order.filled_qty:
-        state.plans.pop(order.request.symbol, None)
-        state.exits.pop(order.request.symbol, None)
+        index(state, order)
 
 
 def _close_as_lost(order: LocalOrder) -> None:
@@ -318,7 +290,7 @@ def _order_updated(state: CoreState, event: OrderUpdated) -> None:
     state.activity[event.order.symbol] = event.at
     if event.execution is not None:
         positions.count_execution(state, event.execution)
-    _see_order(state, event.order, nested=False)
+    see_order(state, event.order, nested=False)
 
 
 def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
@@ -328,8 +300,8 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
         if positions.count_execution(state, execution) and execution.at < settled:
             state.missed.append(f"{execution.symbol} {execution.execution_id}")
     for order in event.orders:
-        _see_order(state, order, nested=True)
-    _find_closing(state, event)
+        see_order(state, order, nested=True)
+    find_closing(state, event)
     held = {item.symbol: item.qty for item in event.positions}
     for symbol in state.live:
         mine = state.positions.get(symbol)
@@ -371,8 +343,10 @@ def _operator_asked(state: CoreState, event: OperatorAsked) -> None:
         state.halted = f"{event.who} asked to {event.request}"
     if event.request == "flatten":
         _leave_everything(state, "operator")
+    if event.request == "reduce":
+        state.reducing = f"{event.who} asked to reduce only"
     if event.request == "resume":
-        state.halted = state.leaving = ""
+        state.halted = state.leaving = state.reducing = ""
     if event.request == "reset_breakers":
         risk_limits.reset(state.limits)
 
@@ -399,73 +373,6 @@ def _leave_everything(state: CoreState, reason: str) -> None:
 def _see_account(state: CoreState, account: AccountState) -> None:
     state.account, state.account_at = account, state.clock
     risk_limits.record_equity(state.limits, account.equity, state.config.limits)
-
-
-def _see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
-    cid = _ours(state, seen)
-    if cid is None:
-        _see_stranger(state, seen)
-        return
-    order = state.orders[cid]
-    was_waiting = not order.parent_live
-    if is_leg(order, seen):
-        observe_leg(order, seen, at=state.clock)
-    else:
-        observe(order, seen, nested=nested, at=state.clock)
-    for broker_id in (seen.broker_id, seen.replaced_by, *(leg.broker_id for leg in seen.legs)):
-        if broker_id:
-            state.by_broker[broker_id] = cid
-    if order.amend_refusals and order.amendment is None and order.amend_after is None:  # accepted first, rejected afterwards
-        order.amend_after = state.clock + timedelta(seconds=state.config.backoff_s(order.amend_refusals))
-    _adopt_strangers(state, order)
-    if order.purpose == "entry" and order.filled_qty and order.part_filled_at is None:
-        order.part_filled_at = state.clock
-    if order.phase is Phase.CLOSED:
-        _drop_plan(state, order)
-    if order.purpose == "protect" and was_waiting and order.parent_live:  # accepted just now, not merely seen again
-        state.repairs.pop(order.request.symbol, None)
-    _index(state, order)
-
-
-def _ours(state: CoreState, seen: BrokerOrder) -> str | None:
-    if seen.client_order_id in state.orders:
-        return seen.client_order_id
-    if seen.client_order_id in state.aliases:
-        return state.aliases[seen.client_order_id]
-    return state.by_broker.get(seen.broker_id) or (state.by_broker.get(seen.replaces) if seen.replaces else None)
-
-
-def _see_stranger(state: CoreState, seen: BrokerOrder) -> None:
-    known = state.strangers.get(seen.broker_id)
-    if not seen.is_live:
-        state.strangers.pop(seen.broker_id, None)
-    elif known is None:
-        state.strangers[seen.broker_id] = Stranger(seen)
-    else:
-        known.order = seen
-
-
-def _adopt_strangers(state: CoreState, order: LocalOrder) -> None:
-    """Updates of a leg, or of what replaced something of ours, may come before anybody told whose they are."""
-    successors = [link.replaced_by for group in (order.chain, order.legs) for link in group.values() if link.replaced_by]
-    for broker_id in (*order.legs, *successors):
-        stranger = state.strangers.pop(broker_id, None)
-        if stranger is None:
-            continue
-        if is_leg(order, stranger.order):
-            observe_leg(order, stranger.order, at=state.clock)
-        else:
-            observe(order, stranger.order, nested=False, at=state.clock)
-
-
-def _index(state: CoreState, order: LocalOrder) -> None:
-    symbol, cid = order.request.symbol, order.request.client_order_id
-    if order.is_open:
-        state.live.setdefault(symbol, {})[cid] = None
-    elif symbol in state.live:
-        state.live[symbol].pop(cid, None)
-        if not state.live[symbol]:
-            del state.live[symbol]
 
 
 _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {

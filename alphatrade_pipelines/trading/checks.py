@@ -28,6 +28,18 @@ def _session_denial(state: CoreState) -> Denial | None:
         return Denial("SESSION_NOT_RECONCILED", "the broker has not been read since the session or its stream (re)started")
     if state.trading is TradingState.HALTED:
         return Denial("STATE_HALTED", state.halted or "the broker blocks trading in this account")
+    if state.reducing:
+        return Denial("STATE_REDUCING", state.reducing)
+    return _hours_denial(state)
+
+
+def _hours_denial(state: CoreState) -> Denial | None:
+    config = state.config
+    if not state.market_open:
+        return None if config.entries_when_closed else Denial("SESSION_CLOSED", f"the market opens at {state.next_open}")
+    left = timedelta(seconds=config.no_entry_before_close_s)
+    if left and state.next_close is not None and state.clock > state.next_close - left:
+        return Denial("SESSION_CLOSING", f"the session ends at {state.next_close}, no entries in its last {left}")
     return None
 
 
@@ -62,6 +74,8 @@ def _symbol_denial(state: CoreState, symbol: str) -> Denial | None:
         return Denial("SYMBOL_POSITION_OPEN", f"{state.positions[symbol].qty} shares are held")
     if live:
         return Denial("SYMBOL_ORDER_OPEN", f"order {live[0].request.client_order_id} is open")
+    if symbol in state.excluded:
+        return Denial("SYMBOL_EXCLUDED", state.excluded[symbol])
     if any(stranger.order.symbol == symbol for stranger in state.strangers.values()):
         return Denial("SYMBOL_FOREIGN_ORDER", "an order this core did not send rests in the symbol")
     return None
@@ -69,6 +83,9 @@ def _symbol_denial(state: CoreState, symbol: str) -> Denial | None:
 
 def _price_denial(state: CoreState, signal: Signal) -> Denial | None:
     mark = state.marks.get(signal.symbol, signal.reference_price)
+    seen = state.marked_at.get(signal.symbol, signal.decision_time)  # without a price of its own the signal's is the last one
+    if state.clock - seen > timedelta(seconds=state.config.price_max_age_s):
+        return Denial("PRICE_STALE", f"the last price is of {seen}, older than {state.config.price_max_age_s} s")
     moved = abs(float(mark / signal.reference_price) - 1.0)
     if moved > state.config.price_collar:
         return Denial("PRICE_COLLAR", f"last price {mark} is {moved:.1%} away from the signal's {signal.reference_price}")

@@ -16,6 +16,13 @@ class CoreConfig:
     ``partial_entry_wait_s``: how long a partly filled entry (whose bracket legs are still asleep) may stay unprotected before its
     remainder is cancelled and the filled part gets an OCO. 0 acts at once; use it where time moves in coarse steps.
     ``default_stop`` / ``default_target``: distances for positions that arrive without a plan (found at start, manual trades).
+    Entries: not below ``min_entry_qty`` shares when they are halved; not on a last price older than ``price_max_age_s``; with
+    ``entries_when_closed`` they queue for the open; none in the last ``no_entry_before_close_s`` of a session.
+    Exits: ``exit_market_attempts`` at market, then ``exit_limit_attempts`` at a limit ``exit_limit_collar`` through the last price (moved
+    after ``exit_reprice_s`` without a fill), then the broker is asked to close; an exit at rest for ``exit_stalled_s`` alarms.
+    ``protection_bound_s``: open-market time a position may stand exposed before that is a breach; ``protection_renew_days``: age at which
+    protection is renewed, ahead of the 90 days after which Alpaca ages orders out.
+    A rate limit's own reset is honoured up to ``retry_after_longest_s``.
     """
 
     strategy: str = "alphatrade"
@@ -23,14 +30,27 @@ class CoreConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     allow_short: bool = False
     signal_max_age_s: float = 3600.0
+    price_max_age_s: float = 3600.0
     price_collar: float = 0.10
+    entries_when_closed: bool = True
+    no_entry_before_close_s: float = 0.0
     reconcile_interval_s: float = 30.0
     activity_guard_s: float = 2.0
     partial_entry_wait_s: float = 10.0
     cancel_retry_s: float = 5.0
     retry_first_s: float = 1.0
     retry_longest_s: float = 60.0
+    retry_after_longest_s: float = 120.0
+    halt_retry_s: float = 30.0
     max_entry_attempts: int = 4
+    min_entry_qty: int = 1
+    exit_market_attempts: int = 3
+    exit_limit_attempts: int = 2
+    exit_limit_collar: float = 0.02
+    exit_reprice_s: float = 10.0
+    exit_stalled_s: float = 60.0
+    protection_bound_s: float = 10.0
+    protection_renew_days: float = 80.0
     attempts_before_alarm: int = 3
     default_stop: float = 0.05
     default_target: float = 0.10

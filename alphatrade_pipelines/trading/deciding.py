@@ -42,7 +42,13 @@ from alphatrade_pipelines.trading.resending import resend_if_absent, settle_unse
 from alphatrade_pipelines.trading.state import CoreState
 
 Item = Event | Command
-SERIOUS = {Rejection.ACCOUNT: "CRITICAL", Rejection.INVALID: "WARNING", Rejection.OTHER: "WARNING"}
+SERIOUS = {
+    Rejection.ACCOUNT: "CRITICAL",
+    Rejection.INVALID: "WARNING",
+    Rejection.OTHER: "WARNING",
+    Rejection.NOT_TRADABLE: "WARNING",
+    Rejection.DAY_TRADING: "WARNING",
+}
 
 
 def decide(state: CoreState, event: Event) -> Iterator[Item]:
@@ -88,7 +94,7 @@ def _signal_received(state: CoreState, event: SignalReceived) -> Iterator[Item]:
 
 def _submit_ended(state: CoreState, event: SubmitEnded) -> Iterator[Item]:
     order = state.orders[event.client_order_id]
-    if order.phase is Phase.UNKNOWN:
+    if order.phase is Phase.UNKNOWN and not order.unsent:
         yield ProbeOrder(event.client_order_id)
     if order.phase is Phase.REFUSED:
         cause = classify(event.http_status, event.code, event.reason)

@@ -24,6 +24,7 @@ from alphatrade_pipelines.trading.commands import (
     SubmitOrder,
 )
 from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.deciding import decide
 from alphatrade_pipelines.trading.events import (
     CancelIntended,
@@ -37,7 +38,6 @@ from alphatrade_pipelines.trading.events import (
     SessionStarted,
     SubmitEnded,
 )
-from alphatrade_pipelines.trading.protection import uncovered_qty
 from alphatrade_pipelines.trading.state import CoreState
 
 _COMMANDS = (SubmitOrder, CancelOrder, ReplaceOrder, ClosePosition, ProbeOrder, ReadBroker, RaiseAlert)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from alphatrade_pipelines.risk import Denial, PositionSize, size_position
-from alphatrade_pipelines.risk.limits import check_entry
+from alphatrade_pipelines.risk.limits import Book, Claim, check_entry
 from alphatrade_pipelines.trading.checks import entry_denial
 from alphatrade_pipelines.trading.commands import Command
-from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Signal, StopPolicy, TimeInForce
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, Signal, StopPolicy, TimeInForce
 from alphatrade_pipelines.trading.events import EntryDenied, Event, OrderIntended
 from alphatrade_pipelines.trading.exits import cancel_group
 from alphatrade_pipelines.trading.ids import client_order_id, decision_id
@@ -41,7 +41,7 @@ def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
         return
     signal = state.signals[symbol]
     denial = entry_denial(state, signal)
-    yield _denied(state, signal, denial) if denial else _bracket(state, signal, retry.qty, retry.attempt)
+    yield _denied(state, signal, denial) if denial else _bracket(state, signal, retry.qty, retry.attempt, retry.stop, retry.target)
 
 
 def withdraw_entries(state: CoreState, symbol: str) -> Iterator[Item]:
@@ -56,20 +56,22 @@ def withdraw_entries(state: CoreState, symbol: str) -> Iterator[Item]:
             yield from cancel_group(state, order, reason)
 
 
-def pending_value(state: CoreState) -> Decimal:
-    """Value of entries that may still fill, at the last known price."""
-    total = Decimal(0)
-    for symbol in state.live:
-        for order in state.live_orders(symbol):
-            if order.remaining_entry:
-                total += order.remaining_entry * _price(state, symbol)
-    return total
-
-
-def gross_exposure(state: CoreState) -> Decimal:
-    """Value of all positions plus entries on their way."""
-    held = sum((abs(p.qty) * state.marks.get(p.symbol, p.avg_price) for p in state.positions.values()), Decimal(0))
-    return held + pending_value(state)
+def exposure(state: CoreState, symbol: str) -> Book:
+    """What is held or on its way at the last known prices; entries count with all that may still fill."""
+    equity = state.account.equity if state.account is not None else Decimal(0)
+    gross, net, own = Decimal(0), Decimal(0), Decimal(0)
+    names = {*state.positions}
+    for name, held in state.positions.items():
+        value = held.qty * state.marks.get(name, held.avg_price)
+        gross, net, own = gross + abs(value), net + value, own + (abs(value) if name == symbol else 0)
+    for name in state.live:
+        for order in state.live_orders(name):
+            if coming := order.remaining_entry:
+                value = coming * _price(state, name)
+                names.add(name)
+                net += value if order.request.side is Side.BUY else -value
+                gross, own = gross + value, own + (value if name == symbol else 0)
+    return Book(gross, net, own, len(names), equity)
 
 
 def _price(state: CoreState, symbol: str) -> Decimal:
@@ -98,17 +100,8 @@ def _size_denial(state: CoreState, signal: Signal, size: PositionSize) -> Denial
         return Denial(f"SIZE_{size.binding.upper()}", used)
     assert state.account is not None
     value = size.qty * _price(state, signal.symbol)
-    coming = {symbol for symbol in state.live if any(order.remaining_entry for order in state.live_orders(symbol))}
-    limited = check_entry(
-        state.limits,
-        state.config.limits,
-        symbol=signal.symbol,
-        volatility=signal.volatility,
-        value=value,
-        gross=gross_exposure(state),
-        positions=len({*state.positions, *coming}),
-        equity=state.account.equity,
-    )
+    claim = Claim(signal.symbol, size.qty, value, 1 if signal.side is Side.BUY else -1, signal.volatility)
+    limited = check_entry(state.limits, state.config.limits, claim, exposure(state, signal.symbol))
     if limited is not None:
         return limited
     free = state.account.buying_power - _value_since_account(state)
@@ -125,7 +118,9 @@ def _value_since_account(state: CoreState) -> Decimal:
     return total
 
 
-def _bracket(state: CoreState, signal: Signal, qty: Decimal, attempt: int) -> OrderIntended:
+def _bracket(
+    state: CoreState, signal: Signal, qty: Decimal, attempt: int, stop: Decimal | None = None, target: Decimal | None = None
+) -> OrderIntended:
     decision = decision_id(state.config.strategy, signal.model_version, signal.symbol, signal.decision_time)
     request = OrderRequest(
         client_order_id=client_order_id(decision, signal.symbol, signal.decision_time, "entry", attempt),
@@ -135,8 +130,8 @@ def _bracket(state: CoreState, signal: Signal, qty: Decimal, attempt: int) -> Or
         kind=OrderKind.MARKET,
         order_class=OrderClass.BRACKET,
         time_in_force=TimeInForce.GTC,
-        take_profit=signal.target_price,
-        stop_loss=signal.stop_price,
+        take_profit=target or signal.target_price,
+        stop_loss=stop or signal.stop_price,
     )
     return OrderIntended(state.clock, request, "entry", decision, attempt)
 

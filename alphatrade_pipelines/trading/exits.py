@@ -1,21 +1,27 @@
-"""Leaving a position: cancel what rests at the broker -> wait for the broker's word -> close at market; again until flat.
+"""Leaving a position: cancel what rests at the broker -> wait for the broker's word -> close; again until flat.
 
-The saga lives in the state (``state.exits``), every step is derived from what is known now, so it resumes anywhere after a crash. No
-refusal ends it: it waits a little longer each time (at most ``retry_longest_s``), cancels orders of others that hold the shares, and
-raises an alarm from the ``attempts_before_alarm``-th refusal on.
+The ladder, climbed by refusals that will not pass by themselves: market orders -> limit orders through the market (moved after it while
+they rest) -> the broker's own "close this position" -> from the first rung again. It has no end but a flat position: each refusal waits a
+little longer (at most ``retry_longest_s``), the first one cancels orders of others that hold the shares, and an alarm sounds from the
+``attempts_before_alarm``-th attempt on, and when an accepted exit rests. Cancels and exits are never checked against limits.
+
+The saga lives in the state (``state.exits``); every step is derived from what is known now, so it resumes anywhere after a crash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import CancelIntended, Event, OrderIntended
+from alphatrade_pipelines.trading.events import CancelIntended, CloseIntended, Event, OrderIntended
 from alphatrade_pipelines.trading.ids import EXIT_REASON, client_order_id, exit_decision
 from alphatrade_pipelines.trading.orders import LocalOrder
-from alphatrade_pipelines.trading.state import CoreState
+from alphatrade_pipelines.trading.rejections import price_increment
+from alphatrade_pipelines.trading.replacing import replace_order
+from alphatrade_pipelines.trading.state import CoreState, ExitSaga, Position
 
 Item = Event | Command
 
@@ -36,7 +42,7 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
     if saga is not None and saga.next_try is not None:
         yield from _cancel_strangers(state, symbol, f"{EXIT_REASON}{why}")
     if not resting:
-        yield from _close_at_market(state, symbol, why)
+        yield from _close(state, symbol, why)
 
 
 def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[Item]:
@@ -52,34 +58,86 @@ def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[I
 
 
 def _cancel_strangers(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
-    for broker_id, stranger in sorted(state.strangers.items()):
+    for _, stranger in sorted(state.strangers.items()):
         if stranger.order.symbol == symbol and stranger.cancel_asked_at is None:
-            yield CancelIntended(state.clock, broker_id, symbol, reason)
+            yield CancelIntended(state.clock, stranger.cancel_target, symbol, reason)
 
 
-def _close_at_market(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
+def _close(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
     held, saga = state.positions.get(symbol), state.exits.get(symbol)
     closing = [order for order in state.live_orders(symbol) if order.purpose == "exit"]
     if held is None or any(order.is_unsettled for order in closing) or state.has_uncounted_fills(symbol):
         return
-    if saga is not None and saga.next_try is not None and state.clock < saga.next_try:
+    if saga is not None and saga.closing is not None:
+        return  # the broker was asked to close it; its answer, or the next read, goes on
+    missing = abs(held.qty) - sum((order.open_qty for order in closing), Decimal(0))
+    if missing < 0:  # part of it was sold by somebody else: what is left of the exit would flip the position
+        yield from cancel_group(state, closing[-1], f"{EXIT_REASON}{reason}")
         return
-    qty = abs(held.qty) - sum(order.request.qty - order.filled_qty for order in closing)
-    if qty <= 0:
-        return
+    yield from _watch(state, symbol, closing, held)
+    if missing > 0 and not (saga is not None and saga.next_try is not None and state.clock < saga.next_try):
+        yield from _next_rung(state, held, missing, reason, saga)
+
+
+def _next_rung(state: CoreState, held: Position, qty: Decimal, reason: str, saga: ExitSaga | None) -> Iterator[Item]:
+    symbol, config = held.symbol, state.config
     attempts = saga.attempts if saga else 0
-    if attempts >= state.config.attempts_before_alarm:
+    if attempts >= config.attempts_before_alarm:
         yield RaiseAlert("CRITICAL", "EXIT_REFUSED", f"{symbol}: {attempts} attempts to leave {held.qty} shares ({reason}) failed so far")
-    plan = state.plans.get(symbol)
+    plan, attempt = state.plans.get(symbol), state.intents.get(symbol, 0)
     decision = exit_decision(reason, plan.decision_id if plan else symbol)
-    attempt = state.intents.get(symbol, 0)
+    ladder = config.exit_market_attempts + config.exit_limit_attempts + 1
+    rung = (saga.refusals if saga else 0) % ladder
+    if rung == ladder - 1 and qty == abs(held.qty):
+        yield CloseIntended(state.clock, symbol, decision, attempt)
+        return
+    limit = marketable_limit(state, held) if rung >= config.exit_market_attempts else None
     request = OrderRequest(
         client_order_id=client_order_id(decision, symbol, state.clock, "exit", attempt),
         symbol=symbol,
         side=Side.SELL if held.qty > 0 else Side.BUY,
         qty=qty,
-        kind=OrderKind.MARKET,
+        kind=OrderKind.MARKET if limit is None else OrderKind.LIMIT,
         order_class=OrderClass.SIMPLE,
         time_in_force=TimeInForce.DAY,
+        limit_price=limit,
     )
     yield OrderIntended(state.clock, request, "exit", decision, attempt)
+
+
+def marketable_limit(state: CoreState, held: Position) -> Decimal | None:
+    """A limit through the last price, so that it fills like a market order but not at any price; None without a price."""
+    mark = state.marks.get(held.symbol)
+    if mark is None:
+        return None
+    through = Decimal(repr(state.config.exit_limit_collar)) * (-1 if held.qty > 0 else 1)
+    price = mark * (1 + through)
+    return price.quantize(price_increment(price))
+
+
+def _watch(state: CoreState, symbol: str, closing: list[LocalOrder], held: Position) -> Iterator[Item]:
+    """Exits at rest: a limit is moved after the market; whatever rests for long in an open market is said aloud."""
+    for order in closing:
+        if not order.open_qty or not state.market_open:
+            continue
+        waited = (state.clock - order.intended_at).total_seconds()
+        yield from _move_limit(state, order, held)
+        before = (state.ticked_before - order.intended_at).total_seconds() if state.ticked_before else 0.0
+        pause = state.config.exit_stalled_s
+        if max(waited, 0.0) // pause > max(before, 0.0) // pause:  # once per pause, whatever the ticks are
+            yield RaiseAlert("CRITICAL", "EXIT_STALLED", f"{symbol}: {order.open_qty} shares wait for a fill since {order.intended_at}")
+
+
+def _move_limit(state: CoreState, order: LocalOrder, held: Position) -> Iterator[Item]:
+    head, price = order.head, marketable_limit(state, held)
+    if head is None or head.limit_price is None or price is None or price == head.limit_price:
+        return
+    ran_away = price < head.limit_price if order.request.side is Side.SELL else price > head.limit_price
+    since = order.amend_after or order.intended_at
+    if not ran_away or state.clock - since < timedelta(seconds=state.config.exit_reprice_s):
+        return
+    moved = replace_order(state, order, head, "exit_reprice", limit_price=price)
+    if moved is not None:
+        yield moved
+    elif order.filled_qty:  # a partly filled order is not replaced (see replacing.py): it makes room for a new one
+        yield from cancel_group(state, order, f"{EXIT_REASON}reprice")

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert
+from alphatrade_pipelines.trading.coverage import covered_qty
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended
 from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
@@ -21,24 +22,6 @@ from alphatrade_pipelines.trading.state import CoreState, Position
 
 Item = Event | Command
 CENT = Decimal("0.01")
-
-
-def covered_qty(state: CoreState, symbol: str) -> Decimal:
-    """Shares of ``symbol`` that a live stop at the broker protects."""
-    ours = sum((order.protective_qty for order in state.live_orders(symbol)), Decimal(0))
-    held = state.positions.get(symbol)
-    exit_side = Side.SELL if held is None or held.qty > 0 else Side.BUY
-    for stranger in state.strangers.values():
-        order = stranger.order
-        if order.symbol == symbol and order.side is exit_side and order.stop_price is not None:
-            ours += order.qty - order.filled_qty
-    return ours
-
-
-def uncovered_qty(state: CoreState, symbol: str) -> Decimal:
-    """Shares held without a live stop (never negative)."""
-    held = state.positions.get(symbol)
-    return max(abs(held.qty) - covered_qty(state, symbol), Decimal(0)) if held else Decimal(0)
 
 
 def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iterator[Item]:

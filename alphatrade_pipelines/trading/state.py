@@ -52,14 +52,16 @@ class Position:
 
 @dataclass(slots=True)
 class ExitSaga:
-    """A position on its way out: cancel what rests at the broker, wait for the word, close at market; retried until flat.
+    """A position on its way out: cancel what rests at the broker, wait for the word, close; retried until flat.
 
-    ``closing``: since when a request to the broker to close the position itself has been without an answer.
+    ``attempts``: orders and requests so far; ``refusals``: those that failed for a reason that will not pass by itself, which make the
+    rung of the ladder (exits.py). ``closing``: since when a request to the broker to close the position itself has been without an answer.
     """
 
     reason: str
     since: datetime
     attempts: int = 0
+    refusals: int = 0
     next_try: datetime | None = None
     closing: datetime | None = None
 
@@ -75,11 +77,13 @@ class Repair:
 
 @dataclass(slots=True)
 class EntryRetry:
-    """An entry the broker refused for a reason that may pass: try ``qty`` again from ``not_before`` on."""
+    """An entry the broker refused for a reason that may pass: try ``qty`` with these legs again from ``not_before`` on."""
 
     qty: Decimal
     attempt: int
     not_before: datetime
+    stop: Decimal | None = None
+    target: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +93,12 @@ class Stranger:
     order: BrokerOrder
     reported: bool = False
     cancel_asked_at: datetime | None = None
+
+    @property
+    def cancel_target(self) -> str:
+        """The broker id whose cancellation ends it: its own, or a live leg's once the parent has filled."""
+        live = [leg.broker_id for leg in self.order.legs if leg.is_live]
+        return self.order.broker_id if self.order.is_live or not live else live[0]
 
 
 @dataclass(slots=True)
@@ -115,12 +125,17 @@ class CoreState:
     market_open: bool = False
     next_open: datetime | None = None
     next_close: datetime | None = None
+    ticked_before: datetime | None = None
+    ticked_at: datetime | None = None
     halted: str = ""
+    reducing: str = ""
     leaving: str = ""  # everything is to be closed, also what is found later, until a person resumes
     stopping: StopPolicy | None = None
     broker_seen_at: datetime | None = None
     fills_from: datetime | None = None
     marks: dict[str, Decimal] = field(default_factory=dict)
+    marked_at: dict[str, datetime] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)  # symbols the broker does not let us enter this session, and its words
     signals: dict[str, Signal] = field(default_factory=dict)
     decided: dict[str, datetime] = field(default_factory=dict)
     orders: dict[str, LocalOrder] = field(default_factory=dict)
@@ -132,6 +147,7 @@ class CoreState:
     plans: dict[str, Plan] = field(default_factory=dict)
     exits: dict[str, ExitSaga] = field(default_factory=dict)
     repairs: dict[str, Repair] = field(default_factory=dict)
+    dust: dict[str, Repair] = field(default_factory=dict)  # fractions of a share the broker did not take
     entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
     executions: dict[str, None] = field(default_factory=dict)
     executed: dict[str, Decimal] = field(default_factory=dict)  # shares counted per broker order id
@@ -152,10 +168,10 @@ class CoreState:
 
     @property
     def trading(self) -> TradingState:
-        """The most restrictive of: a halt, a requested stop, a tripped breaker."""
+        """The most restrictive of: a halt, a blocked account, a requested stop, a person's word, a tripped breaker."""
         if self.halted or (self.account is not None and self.account.trading_blocked):
             return TradingState.HALTED
-        return TradingState.REDUCING if self.stopping or self.limits.tripped else TradingState.ACTIVE
+        return TradingState.REDUCING if self.stopping or self.reducing or self.limits.tripped else TradingState.ACTIVE
 
     @property
     def clock(self) -> datetime:

@@ -6,22 +6,19 @@ from decimal import Decimal
 
 import pytest
 
-from alphatrade_pipelines.risk import LimitsConfig, LimitState
+from alphatrade_pipelines.risk import Denial, LimitsConfig, LimitState
 from alphatrade_pipelines.risk import limits as lim
 
 CONFIG = LimitsConfig()
 
 
 def denied(state: LimitState, config: LimitsConfig = CONFIG, **changes: object) -> str:
-    values: dict[str, object] = {
-        "symbol": "AAPL",
-        "volatility": 0.02,
-        "value": Decimal("10000"),
-        "gross": Decimal(0),
-        "positions": 0,
-        "equity": Decimal("100000"),
-    }
-    denial = lim.check_entry(state, config, **(values | changes))  # type: ignore[arg-type]
+    claim: dict[str, object] = {"symbol": "AAPL", "qty": Decimal(100), "value": Decimal("10000"), "sign": 1, "volatility": 0.02}
+    book: dict[str, object] = {"gross": Decimal(0), "net": Decimal(0), "own": Decimal(0), "positions": 0, "equity": Decimal("100000")}
+    for name, value in changes.items():
+        (claim if name in claim else book)[name] = value
+    there = lim.Book(book["gross"], book["net"], book["own"], book["positions"], book["equity"])  # type: ignore[arg-type]
+    denial = lim.check_entry(state, config, lim.Claim(**claim), there)  # type: ignore[arg-type]
     return denial.code if denial else ""
 
 
@@ -75,8 +72,30 @@ def test_daily_loss_trips_below_the_floor_until_the_next_session() -> None:
 def test_exposure_and_positions() -> None:
     assert denied(LimitState(), gross=Decimal("90000")) == ""
     assert denied(LimitState(), gross=Decimal("90000.01")) == "LIMIT_GROSS_EXPOSURE"
+    assert denied(LimitState(), own=Decimal("15000")) == ""
+    assert denied(LimitState(), own=Decimal("15000.01")) == "LIMIT_SYMBOL_EXPOSURE"
     assert denied(LimitState(), positions=9) == ""
     assert denied(LimitState(), positions=10) == "LIMIT_POSITIONS"
+
+
+def test_net_exposure_counts_longs_against_shorts() -> None:
+    config = LimitsConfig(max_net_exposure=0.5)
+    assert denied(LimitState(), config, net=Decimal("40000")) == ""
+    assert denied(LimitState(), config, net=Decimal("40000.01")) == "LIMIT_NET_EXPOSURE"
+    assert denied(LimitState(), config, net=Decimal("50000"), sign=-1) == ""
+    assert denied(LimitState(), config, net=Decimal("-45000"), sign=-1) == "LIMIT_NET_EXPOSURE"
+
+
+def test_one_order_has_a_largest_size() -> None:
+    config = LimitsConfig(max_order_qty=100, max_order_value=10_000.0)
+    assert denied(LimitState(), config) == ""
+    assert denied(LimitState(), config, qty=Decimal(101)) == "LIMIT_ORDER_QTY"
+    assert denied(LimitState(), config, value=Decimal("10000.01")) == "LIMIT_ORDER_VALUE"
+
+
+def test_a_code_nobody_has_written_down_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"denials\.py"):
+        Denial("LIMIT_MOON_PHASE", "full")
 
 
 def test_volatility_spike_is_judged_against_the_symbols_own_past() -> None:

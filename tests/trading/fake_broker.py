@@ -200,6 +200,7 @@ class FakeBroker:
     def _accept(self, request: OrderRequest) -> FakeOrder:
         kind = "limit" if request.order_class.value == "oco" else request.kind.value
         order = self._new(request.client_order_id, request, request.side, kind, "new" if self.market_open else "accepted")
+        order.limit_price, order.stop_price = request.limit_price, request.stop_price
         self.orders.append(order)
         if request.order_class.value == "oco":
             order.limit_price = request.take_profit
@@ -344,9 +345,11 @@ class FakeBroker:
                 self._fill(order, order.qty - order.filled, order.limit_price)
 
     def work(self, symbol: str | None = None, *, allow_partial: bool = True) -> None:
-        """Fill market orders while the market is open."""
+        """Fill market orders and limits through the market while it is open."""
         for order in list(self.orders):
-            wanted = order.kind == "market" and order.live and not order.stuck and symbol in (None, order.symbol)
+            through = order.kind == "limit" and order.order_class == "simple" and order.limit_price is not None
+            through = through and self._reached(order.side.opposite, self.prices[order.symbol], order.limit_price or Decimal(0))
+            wanted = (order.kind == "market" or through) and order.live and not order.stuck and symbol in (None, order.symbol)
             if not self.market_open or not wanted:
                 continue
             left = order.qty - order.filled

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from alphatrade_pipelines.trading import Engine, EngineError, MemoryLog
+from alphatrade_pipelines.risk import LimitsConfig
+from alphatrade_pipelines.trading import CoreConfig, Engine, EngineError, MemoryLog, TradingState
 from alphatrade_pipelines.trading.commands import ProbeOrder, RaiseAlert, ReadBroker, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, Side, Signal, TimeInForce
 from alphatrade_pipelines.trading.events import (
@@ -126,6 +127,42 @@ def test_state_has_its_codes_too() -> None:
     shell.tick()
     shell.signal("AAPL")
     assert denials(shell) == ["SESSION_NOT_RECONCILED", "SYMBOL_POSITION_OPEN", "STATE_HALTED", "SESSION_STOPPING"]
+
+
+def test_the_session_and_the_age_of_prices_have_their_codes() -> None:
+    shell = Shell(CoreConfig(entries_when_closed=False, no_entry_before_close_s=900.0, price_max_age_s=600.0))
+    shell.start()
+    shell.price("AAPL", 100)
+    shell.signal("AAPL")
+    shell.open_market()
+    shell.tick(660)
+    shell.signal("AAPL")
+    shell.price("AAPL", 100)
+    shell.operator("reduce")
+    shell.signal("AAPL")
+    shell.operator("resume")
+    shell.broker.now = T0.replace(hour=20, minute=50)
+    shell.send(shell.clock())
+    shell.price("AAPL", 100)
+    shell.signal("AAPL")
+    assert denials(shell) == ["SESSION_CLOSED", "PRICE_STALE", "STATE_REDUCING", "SESSION_CLOSING"]
+    assert shell.state.trading is TradingState.ACTIVE
+    assert shell.broker.orders == []
+
+
+def test_size_limits_deny_and_exits_never_ask_them() -> None:
+    shell = Shell(CoreConfig(limits=LimitsConfig(max_order_qty=200)))
+    shell.start()
+    shell.open_market()
+    shell.price("AAPL", 100)
+    shell.price("IBM", 10)
+    shell.signal("IBM")
+    shell.signal("AAPL")
+    assert denials(shell) == ["LIMIT_ORDER_QTY"]
+    shell.by_hand("AAPL", 150)
+    shell.operator("reduce")
+    shell.operator("flatten")
+    assert shell.broker.positions == {"AAPL": 0}  # 300 shares in one order: leaving is not limited
 
 
 def test_funds_and_exposure_count_what_is_on_its_way() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from alphatrade_pipelines.trading import TradingState
-from alphatrade_pipelines.trading.commands import CancelOrder, RaiseAlert, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, Side
-from alphatrade_pipelines.trading.events import CancelEnded, CancelIntended, OrderIntended
+from alphatrade_pipelines.trading.events import CancelEnded, CancelIntended, CloseEnded, OrderIntended, Outcome
 from alphatrade_pipelines.trading.ids import exit_reason
 from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
@@ -82,18 +83,224 @@ def test_a_cancellation_never_streamed_is_found_by_reading() -> None:
     assert shell.check() == []
 
 
+def refuse(shell: Shell, status: int, code: int, reason: str, *, close: bool = False) -> None:
+    """From now on the broker refuses every order (and, with ``close``, to close positions by itself)."""
+    shell.broker._refusal = lambda request: (status, code, reason)  # type: ignore[method-assign]
+    if close:
+        shell.broker._close = lambda symbol: CloseEnded(  # type: ignore[method-assign]
+            shell.broker.now, symbol, Outcome.REFUSED, None, status, code, reason
+        )
+
+
+HELD = (403, 40310000, "insufficient qty available for order (requested: 150, available: 0)")
+
+
 def test_refused_exits_go_on_for_ever_and_raise_the_alarm() -> None:
     shell = holding()
-    shell.broker._refusal = lambda request: (403, 40310000, "insufficient qty available for order (requested: 150, available: 0)")  # type: ignore[method-assign]
+    refuse(shell, *HELD, close=True)
     for _ in range(40):
         shell.tick(60)
     tries = [command for command in shell.commands if isinstance(command, SubmitOrder)]
-    assert len(tries) > 30
+    closes = [command for command in shell.commands if isinstance(command, ClosePosition)]
+    assert len(tries) + len(closes) > 30
+    assert len(closes) >= 5
     assert len({command.request.client_order_id for command in tries}) == len(tries)
     assert any(isinstance(command, RaiseAlert) and command.code == "EXIT_REFUSED" for command in shell.commands)
     assert any(isinstance(command, ReadBroker) for command in shell.commands)
     del shell.broker._refusal  # the broker comes to its senses
     shell.tick(60)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def leaving(status: int, code: int, reason: str, *, close: bool = False) -> Shell:
+    """The time of the position is over, and the broker refuses."""
+    shell = holding()
+    refuse(shell, status, code, reason, close=close)
+    shell.tick(600)
+    return shell
+
+
+def rungs(shell: Shell) -> list[str]:
+    steps = [command for command in shell.commands if isinstance(command, SubmitOrder | ClosePosition)]
+    return [str(step.request.kind) if isinstance(step, SubmitOrder) else "close" for step in steps]
+
+
+def test_the_ladder_is_market_then_limit_through_the_market_then_the_brokers_own_close() -> None:
+    shell = leaving(*HELD)
+    for _ in range(8):
+        shell.tick(60)
+    assert rungs(shell) == ["market"] * 3 + ["limit"] * 2 + ["close"]
+    limits = [c.request.limit_price for c in shell.commands if isinstance(c, SubmitOrder) and c.request.limit_price]
+    assert limits == [Decimal("98.00")] * 2  # 2 % through the last price
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.state.exits == {}
+    assert shell.check() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [(429, 42910000, "rate limit exceeded"), (422, 42210000, "asset is halted"), (403, 40310000, "trading blocked")],
+)
+def test_what_passes_by_itself_climbs_no_rung(status: int, code: int, reason: str) -> None:
+    shell = leaving(status, code, reason, close=True)
+    for _ in range(15):
+        shell.tick(60)
+    assert set(rungs(shell)) == {"market"}
+    assert len(rungs(shell)) >= 10
+    del shell.broker._refusal
+    shell.tick(60)
+    assert shell.broker.positions["AAPL"] == 0
+
+
+def test_refused_because_closed_the_exit_waits_for_the_open() -> None:
+    shell = holding()
+    shell.close_market()
+    refuse(shell, 403, 40310000, "market is closed")
+    shell.operator("flatten")
+    for _ in range(20):
+        shell.tick(600)
+    assert rungs(shell) == ["market"]
+    del shell.broker._refusal
+    shell.broker.market_open = True
+    shell.tick(17 * 3600)  # the next open as the clock announced it
+    assert shell.broker.positions["AAPL"] == 0
+
+
+def test_a_request_to_close_whose_answer_is_lost_is_found_by_reading_and_never_asked_twice_at_once() -> None:
+    shell = leaving(*HELD)
+    for _ in range(30):
+        shell.tick(60)
+        if "close" in rungs(shell):
+            break
+        shell.faults(Faults(unanswered=1.0, dropped=1.0) if rungs(shell).count("limit") == 2 else Faults())
+    assert rungs(shell).count("close") == 1
+    shell.settle(5)
+    assert rungs(shell).count("close") == 1
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.state.exits == {}
+    assert shell.check() == []
+
+
+def test_a_request_to_close_that_never_arrived_is_followed_by_the_next_rung() -> None:
+    shell = leaving(*HELD)
+    shell.broker._close = lambda symbol: CloseEnded(shell.broker.now, symbol, Outcome.UNKNOWN, reason="read timeout")  # type: ignore[method-assign]
+    for _ in range(6):
+        shell.tick(60)
+    assert rungs(shell).count("close") == 1
+    del shell.broker._refusal
+    shell.tick(60)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def resting_limit() -> Shell:
+    """An exit on its second rung: a limit at 98 that rests, because the market has fallen to 97."""
+    shell = leaving(*HELD)
+    while "limit" not in rungs(shell):
+        if rungs(shell).count("market") == 3:
+            del shell.broker._refusal
+            shell.broker.prices["AAPL"] = Decimal("97")
+        shell.tick(30)
+    return shell
+
+
+def test_a_limit_exit_that_rests_is_moved_after_the_market_by_replacing_it() -> None:
+    shell = resting_limit()
+    (order,) = shell.state.live_orders("AAPL")
+    assert order.status == "new"
+    shell.price("AAPL", 97)
+    shell.tick(5)
+    assert not [command for command in shell.commands if isinstance(command, ReplaceOrder)]  # it is given its ten seconds
+    shell.tick(6)
+    (moved,) = [command for command in shell.commands if isinstance(command, ReplaceOrder)]
+    assert (moved.limit_price, moved.qty) == (Decimal("95.06"), None)
+    shell.price("AAPL", 97)
+    assert shell.broker.positions["AAPL"] == 0
+    assert len(order.chain) == 2
+    assert (order.filled_qty, order.status) == (150, "filled")
+    assert shell.check() == []
+
+
+def test_a_replacement_whose_answer_is_lost_is_asked_for_by_its_own_name() -> None:
+    shell = resting_limit()
+    shell.price("AAPL", 97)
+    shell.faults(Faults(unanswered=1.0, dropped=1.0))
+    shell.tick(11)
+    (order,) = shell.state.live_orders("AAPL")
+    (moved,) = [command for command in shell.commands if isinstance(command, ReplaceOrder)]
+    assert ProbeOrder(moved.client_order_id) in shell.commands
+    assert order.amendment is None  # the probe has answered
+    assert order.broker_id != moved.broker_id
+    shell.settle(3)
+    shell.price("AAPL", 97)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def test_a_replacement_that_never_arrived_leaves_the_order_as_it_was() -> None:
+    shell = resting_limit()
+    shell.price("AAPL", 97)
+    shell.faults(Faults(lost=1.0))
+    shell.tick(11)
+    (order,) = shell.state.live_orders("AAPL")
+    assert order.amendment is None
+    assert (order.amend_refusals, len(order.chain)) == (1, 1)
+    shell.faults(Faults())
+    shell.tick(11)
+    assert len([command for command in shell.commands if isinstance(command, ReplaceOrder)]) == 2
+    shell.price("AAPL", 97)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def test_a_crash_between_the_intent_to_replace_and_its_answer_asks_by_name() -> None:
+    shell = resting_limit()
+    shell.price("AAPL", 97)
+    shell.broker.now += timedelta(seconds=11)
+    (command,) = [command for command in shell.engine.handle(shell.clock()) if isinstance(command, ReplaceOrder)]
+    shell.broker.execute(command)  # it arrives, and then the process dies
+    shell.restart()
+    assert ProbeOrder(command.client_order_id) in shell.commands
+    shell.price("AAPL", 97)
+    shell.settle(3)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def test_an_exit_that_rests_in_an_open_market_alarms_once_a_minute() -> None:
+    shell = holding()
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign] # halted: accepted, nothing trades
+    for _ in range(40):
+        shell.tick(20)
+    alarms = [command for command in shell.commands if isinstance(command, RaiseAlert) and command.code == "EXIT_STALLED"]
+    assert len(rungs(shell)) == 1  # no pile of orders
+    assert len(alarms) == pytest.approx((40 * 20 - 600) / 60, abs=2)
+
+
+def test_an_exit_accepted_and_rejected_afterwards_is_tried_again_after_a_pause() -> None:
+    shell = holding()
+    shell.faults(Faults(late_reject=1.0))
+    shell.tick(600)
+    assert len(rungs(shell)) == 1  # no loop of orders at one instant
+    for _ in range(3):
+        shell.tick(30)
+    assert len(rungs(shell)) == 4
+    shell.faults(Faults())
+    shell.settle(3)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def test_an_exit_never_sells_more_than_is_held() -> None:
+    """The exit rests (halted), and somebody else sells part of the position: what is too much is withdrawn."""
+    shell = holding()
+    work = shell.broker.work
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign]
+    shell.tick(600)
+    shell.by_hand("AAPL", -50)
+    shell.broker.work = work  # type: ignore[method-assign]
+    shell.settle(3)
     assert shell.broker.positions["AAPL"] == 0
     assert shell.check() == []
 
