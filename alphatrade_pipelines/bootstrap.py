@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
+from urllib.request import ProxyHandler, build_opener
 
 from alphatrade_pipelines.settings import Mode, Settings, project_root
 
@@ -177,6 +180,33 @@ def provenance(settings: Settings) -> Provenance:
     store = bar_store(settings)
     facts = store.manifest()
     return Provenance(facts.data_hash, facts.source, facts.timeframe, facts.synthetic, git_commit())
+
+
+def code_hash(*rooms: str) -> str:
+    """SHA-256 of the source files of some rooms of the package: equal code, equal hash, committed or not, checkout or wheel."""
+    root = Path(__file__).parent
+    sealed = hashlib.sha256()
+    for room in sorted(rooms):
+        place = root / room
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            sealed.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return sealed.hexdigest()
+
+
+def dagster_page(settings: Settings, run_id: str) -> str:
+    """Where ``alphatrade ui`` shows a Dagster run."""
+    return f"http://127.0.0.1:{settings.servers.dagster_port}/runs/{run_id}"
+
+
+def mlflow_pages(settings: Settings) -> str:
+    """Base address of the MLflow server, if one answers: the team's, or that of ``alphatrade ui``; else empty."""
+    uri = settings.tracking_uri
+    base = uri if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{settings.servers.mlflow_port}"
+    try:
+        with build_opener(ProxyHandler({})).open(f"{base.rstrip('/')}/health", timeout=1) as response:
+            return base.rstrip("/") if response.status == 200 else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def git_commit() -> str:

@@ -175,6 +175,22 @@ def leaks(
 
 
 @app.command()
+def simulate(
+    sessions: Annotated[int, typer.Option(help="how many sessions to play", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="seed of the first; the others follow it by one", min=0)] = 1,
+    jobs: Annotated[int, typer.Option(help="processes; 0 = one a core")] = 0,
+    story: Annotated[Path | None, typer.Option(help="replay this story instead of drawing one")] = None,
+    shrink: Annotated[bool, typer.Option(help="cut the story of the first failing seed down to what matters")] = True,
+) -> None:
+    """Deterministic simulation: whole sessions with every fault on one virtual clock; exit code 1 when a rule is broken."""
+    from alphatrade_pipelines.simulation import command
+
+    failed = command.replay(story, print) if story else command.simulate(seed, sessions, jobs, shrink, _settings().home, print)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def settings() -> None:
     """Print the settings in force, secrets masked."""
     console.print_json(_settings().model_dump_json())

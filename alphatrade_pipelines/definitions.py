@@ -10,7 +10,7 @@ from assets.data import bars, bars_are_sound, raw_bars, raw_bars_are_sound
 from assets.features import feature_state, features, no_look_ahead
 from assets.live import execution_quality, pnl_attribution
 from assets.models import calibrated, labels, model_candidate, model_evaluation
-from assets.registry import promotion
+from assets.registry import candidate_accepted, promotion
 from assets.research import backtest_report
 from assets.storage import HouseIOManager
 from jobs.live_execution import flatten_all, live_execution, live_session, market_open, reset_breakers
@@ -36,7 +36,7 @@ defs = dg.Definitions(
         execution_quality,
         pnl_attribution,
     ],
-    asset_checks=[raw_bars_are_sound, bars_are_sound, no_look_ahead, calibrated],
+    asset_checks=[raw_bars_are_sound, bars_are_sound, no_look_ahead, calibrated, candidate_accepted],
     jobs=[ingest, retrain, live_execution, flatten_all, reset_breakers, rollback_model],
     schedules=[nightly_retrain, market_open],
     sensors=[model_staleness, feature_drift, live_watchdog],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,12 +19,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from alphatrade_pipelines.backtest.overfitting import EffectiveTrials
     from alphatrade_pipelines.backtest.result import BacktestResult
     from alphatrade_pipelines.backtest.statistics import Performance
     from alphatrade_pipelines.market import Timeframe
     from alphatrade_pipelines.models.bundle import Bundle
     from alphatrade_pipelines.models.gate import GateReport, GateThresholds, Profile
-    from alphatrade_pipelines.models.registry import ModelRegistry, VersionInfo
+    from alphatrade_pipelines.models.registry import Lineage, ModelRegistry, VersionInfo
     from alphatrade_pipelines.models.training import TrainingResult
     from alphatrade_pipelines.models.trials import TrialLedger
     from alphatrade_pipelines.trading.domain import ModelRef
@@ -42,12 +46,34 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the promotion gate said: a report per profile, the profile passed (empty = refused) and who is champion now."""
+    """What the promotion gate said: a report per profile, the profile passed (empty = refused), who was champion and who is now."""
 
     reports: tuple[GateReport, ...]
     profile: str
     version: str
+    before: str
     champion: str
+
+    @property
+    def headline(self) -> str:
+        """The decision in one sentence, with its reasons."""
+        if self.profile:
+            over = f" after version {self.before}" if self.before and self.before != self.version else ""
+            weaker = [line for report in self.reports if not report.passed for line in report.failures]
+            return f"version {self.version} passed the {self.profile} gate and is champion{over}" + (
+                f"; not for real money: {'; '.join(weaker)}" if weaker else ""
+            )
+        why = "; ".join(self.reports[0].failures)
+        return f"version {self.version} was refused; champion stays {self.champion or 'nobody'}: {why}"
+
+    def to_markdown(self) -> str:
+        """The headline and every criterion of every profile."""
+        return "\n\n".join([self.headline, *(report.to_markdown() for report in self.reports)])
+
+    def to_json(self) -> str:
+        """The same for machines."""
+        facts = {"version": self.version, "profile": self.profile, "before": self.before, "champion": self.champion}
+        return json.dumps({**facts, "reports": [json.loads(report.to_json()) for report in self.reports]}, indent=2)
 
 
 def registry(settings: Settings) -> ModelRegistry:
@@ -65,6 +91,32 @@ def trial_ledger(settings: Settings) -> TrialLedger:
     from alphatrade_pipelines.models.trials import TrialLedger
 
     return TrialLedger(settings.tracking_uri, EXPERIMENT)
+
+
+@contextmanager
+def open_trial(settings: Settings, state: str, dagster_run_id: str) -> Iterator[str]:
+    """An MLflow run that counts from before the first fit; what fails inside ends it with its reason. Gives the run id."""
+    from dataclasses import asdict
+
+    from alphatrade_pipelines.models.trials import trial_key
+
+    models = registry(settings)
+    facts = {
+        "data": bootstrap.bar_store(settings).data_hash(),
+        "features": hashlib.sha256(state.encode()).hexdigest(),
+        "config": asdict(bootstrap.train_config(settings)),
+        "code": bootstrap.code_hash("market", "features", "models"),
+    }
+    key, tags = trial_key(facts), lineage(settings, dagster_run_id).tags
+    with trial_ledger(settings).trial(models.experiment_id(), key, {**tags, "data_hash": str(facts["data"])}) as run_id:
+        yield run_id
+
+
+def lineage(settings: Settings, dagster_run_id: str) -> Lineage:
+    """The Dagster run behind a candidate, with the address of its page."""
+    from alphatrade_pipelines.models.registry import Lineage
+
+    return Lineage(dagster_run_id, dagster_url=bootstrap.dagster_page(settings, dagster_run_id))
 
 
 def train_candidate(settings: Settings, features: pd.DataFrame, labels: pd.DataFrame, state: str, progress: Any = None) -> TrainingResult:
@@ -88,11 +140,11 @@ def train_candidate(settings: Settings, features: pd.DataFrame, labels: pd.DataF
     )
 
 
-def register_candidate(settings: Settings, trained: TrainingResult, features: pd.DataFrame, dagster_run_id: str) -> VersionInfo:
-    """Log to MLflow, register, point ``challenger`` at it."""
-    from alphatrade_pipelines.models.registry import Lineage
-
-    return registry(settings).log_candidate(trained, features, Lineage(dagster_run_id))
+def register_candidate(
+    settings: Settings, trained: TrainingResult, features: pd.DataFrame, dagster_run_id: str, trial: str | None = None
+) -> VersionInfo:
+    """Log to MLflow (into the run that :func:`open_trial` opened), register, point ``challenger`` at it."""
+    return registry(settings).log_candidate(trained, features, lineage(settings, dagster_run_id), trial=trial)
 
 
 def gate_thresholds() -> GateThresholds:
@@ -103,19 +155,28 @@ def gate_thresholds() -> GateThresholds:
     return GateThresholds.load(path) if path.exists() else GateThresholds()
 
 
-def decide_promotion(settings: Settings, version: str, metrics: dict[str, float]) -> Decision:
-    """Judge a version for both profiles and promote it by the strongest it passes; a refused version leaves the champion alone."""
+def decide_promotion(settings: Settings, version: str, metrics: dict[str, float], by: str = "") -> Decision:
+    """Judge a version for both profiles and promote it by the strongest it passes; a refused version leaves the champion alone.
+
+    The decision is attached to the version's MLflow run (``decision/``) and tagged on it. ``by`` goes into the trail of champions.
+    """
     from alphatrade_pipelines.models.gate import PROFILES, evaluate_gate
 
     models = registry(settings)
+    models.note_outside_move(by or "the promotion gate")
+    before = models.champion()
     reports = tuple(evaluate_gate(metrics, profile, gate_thresholds()) for profile in PROFILES)
     passed = [report for report in reports if report.passed]
     for report in reports:
         models.record_report(version, report)
     if passed:
-        models.promote(version, passed[-1])
+        models.promote(version, passed[-1], by)
     champion = models.champion()
-    return Decision(reports, passed[-1].profile if passed else "", version, champion.version if champion else "")
+    decision = Decision(
+        reports, passed[-1].profile if passed else "", version, before.version if before else "", champion.version if champion else ""
+    )
+    models.record_decision(version, decision.headline, decision.to_markdown(), decision.to_json())
+    return decision
 
 
 def evaluate_candidate(settings: Settings, metrics: Mapping[str, float], oof: pd.DataFrame, leak_free: bool) -> dict[str, float]:
@@ -148,47 +209,114 @@ class BacktestReport:
     headlines: tuple[str, ...]
 
 
-def backtest_candidate(settings: Settings, version: str, bundle_folder: Path, features: pd.DataFrame, oof: pd.DataFrame) -> BacktestReport:
+def backtest_candidate(
+    settings: Settings, version: str, bundle_folder: Path, features: pd.DataFrame, oof: pd.DataFrame, labels: pd.DataFrame
+) -> BacktestReport:
     """Backtest the training span with out-of-fold probabilities and, where sessions were kept back, those with the model itself.
 
-    The Sharpe ratio of the first goes into the trial ledger and is deflated by the number of distinct models ever tried.
-    Tearsheets are written under ``reports`` and attached to the MLflow run.
+    The returns of the first go into the trial ledger; its Sharpe ratio is deflated by the effective number of models ever tried. The
+    search behind the model is weighed: probability of overfitting, backtest paths. Tearsheets are written under ``reports`` and attached
+    to the MLflow run.
     """
+    from alphatrade_pipelines.backtest.overfitting import effective_trials
     from alphatrade_pipelines.backtest.report import write_tearsheet
-    from alphatrade_pipelines.backtest.statistics import returns_of, sharpe_ratio
+    from alphatrade_pipelines.backtest.statistics import returns_of
     from alphatrade_pipelines.models.bundle import Bundle
 
     models, ledger = registry(settings), trial_ledger(settings)
     info, bundle = models.version(version), Bundle.load(bundle_folder)
     bars = bootstrap.bar_store(settings).read()
-    cut, last = bootstrap.training_cut(settings, bars), bars.index.get_level_values("timestamp").max()
-    seen = features[features.index.get_level_values("timestamp") < cut]
-    first = oof.index.get_level_values("timestamp").min()
-    named = {"research": _play(settings, info, bundle, seen, bars, (first, cut), oof)}
-    if last >= cut:
-        named["unseen"] = _play(settings, info, bundle, features.drop(seen.index), bars, (cut, last + timedelta(days=1)))
-    sharpe = sharpe_ratio(returns_of(named["research"].equity))
-    if math.isfinite(sharpe):
-        ledger.record_sharpe(info.run_id, sharpe)
-    trials = ledger.summary()
-    facts: dict[str, int | float | str] = {"profile": settings.research.profile, "trials": trials.count}
+    named = play_candidate(settings, model_ref(info), bundle, features, bars, oof)
+    earned = returns_of(named["research"].equity)
+    if earned.std() > 0:
+        ledger.record(info.run_id, earned)
+    tried = ledger.summary()
+    trials = effective_trials(tried.series, tried.unknown)
+    facts = economics(settings, bundle, features, labels, bars, oof, named, trials)
     files, lines = [], []
     for name, result in named.items():
-        figures = result.performance(trials.count, trials.sharpe_variance)
-        facts |= _figures(name, result, figures)
+        figures = result.performance(trials.effective, trials.variance)
         lines.append(_headline(name, figures, result))
         title = f"{settings.model.name} version {version}, {'out of fold' if name == 'research' else 'unseen sessions'}"
         files.append(write_tearsheet(result, settings.folders.reports / f"{settings.model.name}-v{version}-{name}.html", title, figures))
-    facts |= {"deflated_sharpe": facts["research_dsr"], "backtest_return": facts["research_return"]}
-    # what a backtest without trades cannot have (a Sharpe ratio) is left out: the gate then says "not measured"
-    facts = {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
     models.attach(info, {f"backtest_{name}": value for name, value in facts.items() if isinstance(value, float)}, files)
     return BacktestReport(named["research"], named.get("unseen"), facts, tuple(files), tuple(lines))
 
 
+def play_candidate(
+    settings: Settings, model: ModelRef, bundle: Bundle, features: pd.DataFrame, bars: pd.DataFrame, oof: pd.DataFrame
+) -> dict[str, BacktestResult]:
+    """The backtests by name: ``research`` over the training span out of fold, ``unseen`` over the sessions kept back, if any were."""
+    cut, last = bootstrap.training_cut(settings, bars), bars.index.get_level_values("timestamp").max()
+    seen = features[features.index.get_level_values("timestamp") < cut]
+    first = oof.index.get_level_values("timestamp").min()
+    named = {"research": _play(settings, model, bundle, seen, bars, (first, cut), oof)}
+    if last >= cut:
+        named["unseen"] = _play(settings, model, bundle, features.drop(seen.index), bars, (cut, last + timedelta(days=1)))
+    return named
+
+
+def economics(
+    settings: Settings,
+    bundle: Bundle,
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    bars: pd.DataFrame,
+    oof: pd.DataFrame,
+    named: Mapping[str, BacktestResult],
+    trials: EffectiveTrials,
+) -> dict[str, int | float | str]:
+    """Figures of the backtests and of the search, by name. What cannot be computed is left out: the gate then says "not measured"."""
+    facts: dict[str, int | float | str] = {
+        "profile": settings.research.profile,
+        "trials": trials.count,
+        "trial_clusters": trials.clusters,
+        "effective_trials": trials.effective,
+    }
+    for name, result in named.items():
+        facts |= _figures(name, result, result.performance(trials.effective, trials.variance))
+    facts |= {"deflated_sharpe": facts["research_dsr"], "backtest_return": facts["research_return"]}
+    facts |= _weigh_search(settings, bundle, features, labels, bars, oof)
+    return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
+
+
+def _weigh_search(
+    settings: Settings, bundle: Bundle, features: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, oof: pd.DataFrame
+) -> dict[str, float]:
+    """Probability of overfitting and the spread over backtest paths (annual Sharpe ratios over the market)."""
+    from alphatrade_pipelines.backtest.evidence import configurations, enough_for_paths, walk_paths
+    from alphatrade_pipelines.backtest.statistics import SESSIONS_PER_YEAR
+    from alphatrade_pipelines.market import adjust_forward
+    from alphatrade_pipelines.models.fold_features import refit_in_folds
+    from alphatrade_pipelines.models.signals import VOLATILITY
+    from alphatrade_pipelines.models.training import training_rows
+    from alphatrade_pipelines.models.validation import CombinatorialPurgedCV
+
+    train_bars, config = bootstrap.training_bars(settings, bars), bootstrap.train_config(settings)
+    own, adjusted = features.loc[train_bars.index], adjust_forward(train_bars)
+    search = configurations(oof, adjusted, own[VOLATILITY], bundle.payoff.barrier).report
+    facts = {"pbo": search.pbo, "pbo_loss": search.loss, "pbo_slope": search.slope, "pbo_columns": float(search.columns)}
+    if settings.research.cpcv_groups == 0:
+        return facts
+    rows = training_rows(own, labels, bundle.feature_pipeline(), config)
+    splitter = CombinatorialPurgedCV(settings.research.cpcv_groups, settings.research.cpcv_test_groups, config.folds.embargo)
+    if not enough_for_paths(rows, splitter, config.min_rows // 2):
+        return facts
+    refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own)
+    paths = walk_paths(rows, splitter, config.learner, int(bundle.manifest["trees"]), labels, adjusted, refit).report
+    year = math.sqrt(SESSIONS_PER_YEAR)
+    return facts | {
+        "paths": float(len(paths.sharpes)),
+        "paths_sharpe_mean": paths.mean * year,
+        "paths_sharpe_sd": paths.deviation * year,
+        "paths_sharpe_least": paths.lowest * year,
+        "paths_negative": paths.negative,
+    }
+
+
 def _play(
     settings: Settings,
-    info: VersionInfo,
+    model: ModelRef,
     bundle: Bundle,
     features: pd.DataFrame,
     bars: pd.DataFrame,
@@ -203,10 +331,10 @@ def _play(
 
     calendar, (start, end) = SessionCalendar(), span
     liquidity = session_liquidity(bars, bootstrap.timeframe(settings), calendar)
-    signals = make_signals(bundle, features, bars, calendar, info.version, predicted, liquidity)
+    signals = make_signals(bundle, features, bars, calendar, model.version, predicted, liquidity)
     played = bars[bars.index.get_level_values("timestamp") < end]
     exchange, core = bootstrap.exchange_config(settings, start, end), bootstrap.core_config(settings)
-    return run_backtest(played, signals, exchange, core, model_ref(info), bootstrap.timeframe(settings), calendar)
+    return run_backtest(played, signals, exchange, core, model, bootstrap.timeframe(settings), calendar)
 
 
 def _figures(name: str, result: BacktestResult, performance: Performance) -> dict[str, int | float | str]:
@@ -214,7 +342,10 @@ def _figures(name: str, result: BacktestResult, performance: Performance) -> dic
         f"{name}_sessions": performance.observations,
         f"{name}_return": performance.total_return,
         f"{name}_sharpe": performance.sharpe,
+        f"{name}_psr": performance.psr,
         f"{name}_dsr": performance.dsr,
+        f"{name}_min_track_record": performance.min_track_record,
+        f"{name}_min_backtest_years": performance.min_backtest_years,
         f"{name}_max_drawdown": performance.max_drawdown,
         f"{name}_pnl": float(result.summary.pnl),
         f"{name}_orders": len(result.summary.orders),
@@ -228,13 +359,13 @@ def _figures(name: str, result: BacktestResult, performance: Performance) -> dic
 def _headline(name: str, performance: Performance, result: BacktestResult) -> str:
     return (
         f"{name}: {performance.observations} sessions, net return {performance.total_return:.2%}, Sharpe {performance.sharpe:.2f}, "
-        f"deflated {performance.dsr:.3f} over {performance.trials} trials, {len(result.trades)} trades, {result.profile} fills"
+        f"deflated {performance.dsr:.3f} over {performance.trials} effective trials, {len(result.trades)} trades, {result.profile} fills"
     )
 
 
-def rollback_champion(settings: Settings, reason: str) -> str:
+def rollback_champion(settings: Settings, reason: str, by: str = "") -> str:
     """Make the previous champion champion again; returns its version. Raises ``NoPromotedModelError`` without one."""
-    return registry(settings).rollback(reason).version
+    return registry(settings).rollback(reason, by).version
 
 
 _NO_CHAMPION = Finding(False, "no champion yet: the first retrain is a person's decision", "none")

@@ -105,6 +105,8 @@ class ResearchSettings(_Section):
     profile: FillProfile = "pessimistic"
     cash: Decimal = Decimal("100000")
     seed: int = 7
+    cpcv_groups: int = Field(6, ge=0, description="time groups of the combinatorial purged cross-validation; 0 = none (saves its fits)")
+    cpcv_test_groups: int = Field(2, ge=1, description="groups each split tests: C(groups, test groups) splits are fitted")
 
 
 class RiskSettings(_Section):

@@ -10,6 +10,7 @@ import pandas as pd
 from alphatrade_pipelines import bootstrap, research
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
+from assets.links import mlflow_links
 from assets.plots import figure, picture
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def model_candidate(
     """Purged out-of-fold predictions, calibration, the sealed bundle; logged to MLflow, registered, alias `challenger`."""
     from alphatrade_pipelines.models.plots import reliability_figure
 
-    trained = research.train_candidate(settings, features, labels, feature_state["state"])
-    version = research.register_candidate(settings, trained, features, context.run_id)
+    with research.open_trial(settings, feature_state["state"], context.run_id) as trial:
+        trained = research.train_candidate(settings, features, labels, feature_state["state"])
+        version = research.register_candidate(settings, trained, features, context.run_id, trial)
     folder = trained.bundle.save(settings.folders.bundles / trained.bundle.content_hash[:16])
     trained.oof.to_parquet(settings.folders.assets / OUT_OF_FOLD)
     metrics = {name: float(value) for name, value in trained.metrics.items() if math.isfinite(value)}
@@ -67,6 +69,7 @@ def model_candidate(
         metadata={
             "model_version": version.version,
             "mlflow_run_id": version.run_id,
+            **mlflow_links(settings, version.run_id, version.version),
             "bundle_hash": trained.bundle.content_hash,
             "data_hash": str(trained.bundle.manifest["data_hash"]),
             "git_commit": str(trained.bundle.manifest["git_commit"]),

@@ -7,6 +7,9 @@ import dagster as dg
 from alphatrade_pipelines import research
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS
+from assets.links import mlflow_links
+
+ECONOMICS = ("deflated_sharpe", "backtest_return", "pbo")
 
 
 @dg.asset(group_name="registry", owners=OWNERS, kinds={"mlflow"}, code_version="1", pool="registry")
@@ -18,20 +21,37 @@ def promotion(
     backtest_report: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, str]]:
     """The two-profile gate. `paper` asks for integrity, `live` also for economics; a refused candidate leaves the champion alone."""
-    economics: dict[str, float] = {
-        name: float(backtest_report[name]) for name in ("deflated_sharpe", "backtest_return") if name in backtest_report
-    }
-    decision = research.decide_promotion(settings, model_candidate["version"], {**model_evaluation, **economics})
+    economics = {name: float(backtest_report[name]) for name in ECONOMICS if name in backtest_report}
+    decision = research.decide_promotion(
+        settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run_id}"
+    )
     if decision.profile:
-        context.log.info("version %s passed the %s gate and is champion", decision.version, decision.profile)
+        context.log.info(decision.headline)
     else:
-        context.log.warning("version %s was refused; champion stays %s", decision.version, decision.champion or "nobody")
+        context.log.error("ALERT %s", decision.headline)
     return dg.MaterializeResult(
-        value={"version": decision.version, "profile": decision.profile, "champion": decision.champion},
+        value={
+            "version": decision.version,
+            "profile": decision.profile,
+            "champion": decision.champion,
+            "headline": decision.headline,
+        },
         metadata={
             "version": decision.version,
             "profile": decision.profile or "refused",
             "champion": decision.champion or "none",
-            "gate": dg.MetadataValue.md("\n\n".join(report.to_markdown() for report in decision.reports)),
+            "decision": decision.headline,
+            "gate": dg.MetadataValue.md(decision.to_markdown()),
+            **mlflow_links(settings, model_candidate["mlflow_run_id"], decision.version),
         },
+    )
+
+
+@dg.asset_check(asset=promotion, description="The newest candidate passed a profile of the gate; a refused one left the champion alone")
+def candidate_accepted(promotion: dict[str, str]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=bool(promotion["profile"]),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=promotion["headline"],
+        metadata={"version": promotion["version"], "champion": promotion["champion"] or "none"},
     )

@@ -22,11 +22,13 @@ def backtest_report(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     features: pd.DataFrame,
+    labels: pd.DataFrame,
     model_candidate: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
-    """Two backtests with costs and the configured (pessimistic) fills: out-of-fold over the training span, and the unseen last sessions."""
+    """Two backtests with costs and the configured (pessimistic) fills, out of fold over the training span and on the unseen last sessions;
+    deflated by every model ever tried, with the probability that the search behind it was overfitted and its spread over paths."""
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
-    report = research.backtest_candidate(settings, model_candidate["version"], Path(model_candidate["bundle"]), features, oof)
+    report = research.backtest_candidate(settings, model_candidate["version"], Path(model_candidate["bundle"]), features, oof, labels)
     for line in report.headlines:
         context.log.info(line)
     return dg.MaterializeResult(

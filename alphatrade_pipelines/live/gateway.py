@@ -11,8 +11,9 @@ is sent at most once per call: what to do about it is the core's decision.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -23,7 +24,17 @@ import structlog
 
 from alphatrade_pipelines.live import wire
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
-from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError, Failure, Reach, failure_of, harden, read
+from alphatrade_pipelines.live.transport import (
+    AdapterFactory,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    Failure,
+    Reach,
+    TimeoutAdapter,
+    failure_of,
+    harden,
+    read,
+)
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
@@ -63,12 +74,14 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """Where, with which keys and how patiently."""
+    """Where, with which keys and how patiently. ``adapter`` and ``sleep`` are the network, and the clock it waits by."""
 
     mode: str
     endpoints: Endpoints
     credentials: Credentials
     patience: Patience = Patience()
+    adapter: AdapterFactory = TimeoutAdapter
+    sleep: Callable[[float], None] = time.sleep
 
 
 class AlpacaGateway:
@@ -88,8 +101,8 @@ class AlpacaGateway:
         self._actions = self._actions_client()
 
     def _harden(self, client: Any) -> None:
-        patience = self._config.patience
-        harden(client, (patience.connect_timeout, patience.read_timeout), trust_env=self._config.mode != "sim")
+        config, patience = self._config, self._config.patience
+        harden(client, (patience.connect_timeout, patience.read_timeout), config.mode != "sim", config.adapter)
 
     def _trading_client(self) -> Any:
         from alpaca.trading.client import TradingClient
@@ -336,7 +349,8 @@ class AlpacaGateway:
         self._live_ids.update(each.broker_id for each in wire.flatten([order]) if each.is_live)
 
     def _read(self, call: Any, what: str) -> Any:
-        return read(call, what, self._config.patience.read_attempts, self._config.patience.first_wait)
+        patience = self._config.patience
+        return read(call, what, patience.read_attempts, patience.first_wait, self._config.sleep)
 
     def close(self) -> None:
         """Give the sockets back."""

@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 # splits and dividends are asked for from an hour before the open on: by then the broker has converted positions
 PRE_OPEN = timedelta(hours=1)
-ALERT_LOG = {"INFO": log.info, "WARNING": log.warning, "CRITICAL": log.error}
+ALERT_LOG = {"INFO": "info", "WARNING": "warning", "CRITICAL": "error"}
 
 
 class TalliedLog:
@@ -184,7 +184,8 @@ class Shell:
     async def _execute(self, command: Command) -> Event | None:
         if isinstance(command, RaiseAlert):
             self.alerts += 1
-            ALERT_LOG.get(command.level, log.error)("alert", level=command.level, code=command.code, detail=command.detail)
+            say = getattr(log, ALERT_LOG.get(command.level, "error"))
+            say("alert", level=command.level, code=command.code, detail=command.detail)
             return None
         at = self.now
         return await self.call(lambda: self.tools.broker.execute(command, at))

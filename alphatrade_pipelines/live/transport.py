@@ -81,12 +81,18 @@ class TimeoutAdapter(HTTPAdapter):
         return super().send(request, **options)
 
 
-def harden(client: RESTClient, timeout: tuple[float, float], trust_env: bool) -> None:
-    """Bound every wait of an SDK client and turn off its hidden retry (the SDK offers no public way to do either)."""
+AdapterFactory = Callable[[tuple[float, float]], HTTPAdapter]
+
+
+def harden(client: RESTClient, timeout: tuple[float, float], trust_env: bool, adapter: AdapterFactory = TimeoutAdapter) -> None:
+    """Bound every wait of an SDK client and turn off its hidden retry (the SDK offers no public way to do either).
+
+    ``adapter`` makes what carries the requests, given (connect, read) seconds; a simulation carries them without a socket.
+    """
     client._retry = 0
     client._session.trust_env = trust_env
     for prefix in ("https://", "http://"):
-        client._session.mount(prefix, TimeoutAdapter(timeout))
+        client._session.mount(prefix, adapter(timeout))
 
 
 def failure_of(error: Exception) -> Failure:
@@ -143,8 +149,10 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
-def read(call: Callable[[], Answer], what: str, attempts: int = 4, first_wait: float = 0.25) -> Answer:
-    """A GET, retried while the broker is away or busy: 429, 5xx, timeouts. Any other 4xx is an answer.
+def read(
+    call: Callable[[], Answer], what: str, attempts: int = 4, first_wait: float = 0.25, sleep: Callable[[float], None] = time.sleep
+) -> Answer:
+    """A GET, retried while the broker is away or busy: 429, 5xx, timeouts. Any other 4xx is an answer. ``sleep`` waits in between.
 
     Raises: BrokerRefusedError for such an answer; BrokerUnavailableError after the last attempt.
     """
@@ -161,6 +169,6 @@ def read(call: Callable[[], Answer], what: str, attempts: int = 4, first_wait: f
             if attempt == attempts:
                 raise BrokerUnavailableError(f"{what}: no answer after {attempts} attempts, last: {failure.message}") from error
             log.warning("broker read failed, retrying", what=what, attempt=attempt, status=failure.status, reason=failure.message)
-            time.sleep(wait)
+            sleep(wait)
             wait *= 2
     raise AssertionError("unreachable: the last attempt returns or raises")

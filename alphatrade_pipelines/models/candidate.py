@@ -29,13 +29,19 @@ def log_run(
     features: pd.DataFrame,
     lineage: Lineage,
     extra_metrics: Mapping[str, float],
+    trial: str | None = None,
 ) -> tuple[str, str]:
-    """Log the run; returns (run id, URI of the logged model). The run ends FAILED when something raises on the way."""
+    """Log the run; returns (run id, URI of the logged model). The run ends FAILED when something raises on the way.
+
+    ``trial``: the run opened before the first fit, which is then completed; None begins one.
+    """
     bundle = result.bundle
     X = features.loc[result.oof.index, bundle.feature_names]
     metrics = {name: float(value) for name, value in {**result.metrics, **extra_metrics}.items() if np.isfinite(value)}
-    with store(config.tracking_uri) as mlflow, mlflow.start_run(experiment_id=experiment_id, tags=_tags(result, lineage)):
+    begun: dict[str, Any] = {"experiment_id": experiment_id} if trial is None else {"run_id": trial}
+    with store(config.tracking_uri) as mlflow, mlflow.start_run(**begun):
         run_id = str(mlflow.active_run().info.run_id)
+        mlflow.set_tags(_tags(result, lineage))
         mlflow.log_params(_params(result))
         dataset = mlflow.data.from_pandas(
             X.reset_index().assign(label=result.oof["label"].to_numpy()),
@@ -76,8 +82,7 @@ def _write_evaluation(folder: Path, result: TrainingResult) -> None:
 def _tags(result: TrainingResult, lineage: Lineage) -> dict[str, str]:
     manifest = result.bundle.manifest
     return {
-        "dagster.run_id": lineage.dagster_run_id,
-        "dagster.asset_key": lineage.dagster_asset_key,
+        **lineage.tags,
         "data_hash": str(manifest["data_hash"]),
         "data_source": str(manifest["data_source"]),
         "synthetic": str(manifest["synthetic"]).lower(),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.models.metrics import Reliability, auc, brier, log_losses, reliability
+from alphatrade_pipelines.models.paired import paired_bootstrap
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.weights import clustered_error, effective_size, time_blocks
 
@@ -79,9 +80,10 @@ def compare_predictions(candidate: pd.DataFrame, champion: pd.DataFrame) -> dict
     """Candidate against champion on the rows both predicted out of fold: log loss gain of the candidate, paired, by fold and in all.
 
     Frames as :attr:`TrainingResult.oof`. Returns ``champion_gain`` (champion's minus candidate's mean log loss), its time-clustered
-    ``champion_gain_error``, ``champion_rows`` in common, and ``champion_folds_won``: the share of the candidate's folds in which it has
-    the lower loss. ``champion_rows`` alone, 0, means they cannot be compared: no row in common, or more than one outcome in a hundred
-    differs because the barriers do.
+    ``champion_gain_error``, ``champion_rows`` in common, ``champion_folds_won``: the share of the candidate's folds in which it has
+    the lower loss, and ``champion_gain_confidence``: how often it is no worse when history is drawn anew in blocks as long as labels live
+    (:func:`~alphatrade_pipelines.models.paired.paired_bootstrap`). ``champion_rows`` alone, 0, means they cannot be compared: no row in
+    common, or more than one outcome in a hundred differs because the barriers do.
     """
     # a data frame join keeps the pairing honest: same symbol, same decision time, same outcome
     theirs = champion[["label", "probability"]].add_suffix("_champion")
@@ -97,5 +99,6 @@ def compare_predictions(candidate: pd.DataFrame, champion: pd.DataFrame) -> dict
         "champion_rows": float(len(both)),
         "champion_gain": float(gain.mean()),
         "champion_gain_error": clustered_error(gain, time_blocks(both)),
+        "champion_gain_confidence": paired_bootstrap(gain, both).confidence,
         "champion_folds_won": float((by_fold > 0).mean()),
     }

@@ -108,19 +108,25 @@ def out_of_fold(
 
 
 def path_predictions(
-    rows: Rows, splitter: CombinatorialPurgedCV, fit_predict: Callable[[Rows, Rows], FloatArray], progress: Progress | None = None
+    rows: Rows,
+    splitter: CombinatorialPurgedCV,
+    fit_predict: Callable[[Rows, Rows], FloatArray],
+    progress: Progress | None = None,
+    fold_features: FoldFeatures | None = None,
 ) -> pd.DataFrame:
     """Predict every row once for each backtest path of ``splitter``, each time by a model that never saw it or a label that overlaps it.
 
     ``fit_predict`` is given the training rows of a split, weighed among themselves, and its test rows, and returns one number for each of
-    the latter. Returns a column for each path on the index of ``rows``. Raises ModelDataError naming the split.
+    the latter; ``fold_features`` refits the feature pipeline inside each split. Returns a column for each path on the index of ``rows``.
+    Raises ModelDataError naming the split.
     """
     found: list[FloatArray] = []
     for train, test in splitter.split(rows.X, groups=rows.t1):
         if progress:
             progress("split", len(found), splitter.get_n_splits())
+        X = rows.X if fold_features is None else _refitted(fold_features, rows, train)
         try:
-            found.append(fit_predict(rows.take(train).reweighted(), rows.take(test)))
+            found.append(fit_predict(rows.take(train, X).reweighted(), rows.take(test, X)))
         except ModelDataError as error:
             where = f"in split {len(found) + 1} of {splitter.get_n_splits()}: {error.found}"
             raise ModelDataError(error.expected, where, error.fix) from error

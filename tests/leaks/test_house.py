@@ -23,7 +23,7 @@ from alphatrade_pipelines.leaks.house import audit_features, audit_house, audit_
 from alphatrade_pipelines.market import SampleSource, Timeframe
 from alphatrade_pipelines.models.folds import FoldConfig, Rows, out_of_fold
 from alphatrade_pipelines.models.learner import LearnerConfig
-from alphatrade_pipelines.models.weights import evidence_weights
+from alphatrade_pipelines.models.weights import WeightConfig, evidence_weights, weigher
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,25 @@ def test_weights_of_all_rows_would_reach_the_calibration_of_a_fold(arena, monkey
     report = probe_learner(with_weights_of_all_rows, arena.rows, arena.folds[:1], splits_itself=True)
     assert "test labels" in {alarm.probe for alarm in report.alarms}
     assert {"lower", "upper"} & set(report.offending)
+
+
+@pytest.mark.parametrize("config", [WeightConfig(True), WeightConfig(decay="linear"), WeightConfig(True, "exponential")])
+def test_no_fold_learns_of_its_test_rows_by_its_weights(arena, config: WeightConfig) -> None:
+    returns = np.log(arena.adjusted["close"]).groupby(level="symbol", sort=False).diff()
+
+    def weights(rows: Any, train: Any, test: Any) -> pd.Series:
+        return weigher(config, returns)(rows.y.iloc[train], rows.t1.iloc[train])
+
+    report = probe_learner(weights, arena.rows, arena.folds, name="weights")
+    assert report.clean, str(report)
+    # returns after the last training life are not read either
+    train, _ = arena.folds[-1]
+    known = returns.where(returns.index.get_level_values("timestamp") < arena.rows.t1.iloc[train].max(), 9.9)
+    pd.testing.assert_series_equal(
+        weigher(config, returns)(arena.rows.y.iloc[train], arena.rows.t1.iloc[train]),
+        weigher(config, known)(arena.rows.y.iloc[train], arena.rows.t1.iloc[train]),
+        check_exact=True,
+    )
 
 
 def test_the_command_reports_and_fails_on_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ GOOD = {
     "pbo": 0.1,
     "backtest_return": 0.05,
 }
-CHAMPION = {"champion_rows": 500.0, "champion_gain": 0.001, "champion_gain_error": 0.001, "champion_folds_won": 0.6}
+CHAMPION = {"champion_rows": 500.0, "champion_gain_confidence": 0.8, "champion_folds_won": 0.6}
 
 
 def test_good_metrics_pass_both_profiles() -> None:
@@ -56,7 +56,7 @@ def test_integrity_criteria_fail_alone(change: dict[str, float], criterion: str)
         ({"deflated_sharpe": 0.9}, "deflated_sharpe"),
         ({"pbo": 0.5}, "pbo"),
         ({"backtest_return": -0.01}, "backtest_return"),
-        ({"champion_gain": -0.001}, "champion_gain_z"),
+        ({"champion_gain_confidence": 0.4}, "champion_gain_confidence"),
         ({"champion_folds_won": 0.2}, "champion_folds_won"),
     ],
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,6 @@ from alphatrade_pipelines.models import (
     GateFailedError,
     GateReport,
     Lineage,
-    ModelDataError,
     ModelRegistry,
     NoPromotedModelError,
     ProfileTooWeakError,
@@ -31,6 +34,7 @@ from alphatrade_pipelines.models import (
 )
 from alphatrade_pipelines.models._mlflow import store
 from alphatrade_pipelines.models.gate import Criterion
+from alphatrade_pipelines.models.succession import Crowning, line_of_champions
 
 Trained = tuple[TrainingResult, pd.DataFrame, pd.Series]
 LINEAGE = Lineage("dagster-run-1")
@@ -171,6 +175,106 @@ def test_an_alias_set_by_hand_does_not_pass_the_gate(registry: ModelRegistry, tr
         load(registry, cache)
 
 
+def by_hand(registry: ModelRegistry, version: str) -> None:
+    client = mlflow.MlflowClient(registry.config.tracking_uri)
+    client.set_registered_model_alias(registry.config.model_name, "champion", version)
+
+
+def test_the_trail_says_who_made_whom_champion_and_why(registry: ModelRegistry, trained: Trained) -> None:
+    versions = [candidate(registry, trained).version for _ in range(3)]
+    registry.promote(versions[0], passed("paper"), by="Dagster run 1")
+    registry.promote(versions[1], passed("live"), by="Dagster run 2")
+    assert registry.outside_move("anybody") is None
+    by_hand(registry, versions[2])
+    seen = registry.outside_move("a reader")
+    assert seen is not None
+    assert (seen.version, seen.how) == (versions[2], "outside")
+    assert len(registry.trail()) == 2, "looking writes nothing"
+    noted = registry.note_outside_move("the live session")
+    assert noted is not None
+    assert registry.note_outside_move("the next") is None
+    by_hand(registry, versions[1])
+    registry.promote(versions[2], passed("paper"), by="Dagster run 3")  # notes the second move by hand first
+    registry.rollback("slippage", by="Dagster run 4")
+    told = [(change.version, change.how, change.by) for change in registry.trail()]
+    assert told == [
+        (versions[0], "gate", "Dagster run 1"),
+        (versions[1], "gate", "Dagster run 2"),
+        (versions[2], "outside", "noticed by the live session"),
+        (versions[1], "outside", "noticed by Dagster run 3"),
+        (versions[2], "gate", "Dagster run 3"),
+        (versions[1], "rollback", "Dagster run 4"),
+    ]
+    times = [change.at for change in registry.trail()]
+    assert times == sorted(times)
+    assert "moved outside the gate" in str(registry.trail()[2])
+    assert registry.trail()[-1].reason == "slippage"
+
+
+def test_two_hundred_and_fifty_nights_fit_into_the_trail(registry: ModelRegistry, trained: Trained) -> None:
+    version = candidate(registry, trained).version
+    for night in range(250):
+        change = Crowning(version, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=night), "gate", f"Dagster run {'x' * 36}", "paper")
+        mlflow.MlflowClient(registry.config.tracking_uri).set_registered_model_tag(registry.config.model_name, change.key, change.to_json())
+    assert len(registry.trail()) == 250
+
+
+@pytest.mark.parametrize(
+    ("trail", "line"),
+    [
+        ([("1", "gate"), ("2", "gate"), ("3", "gate")], ["1", "2", "3"]),
+        ([("1", "gate"), ("2", "gate"), ("1", "rollback")], ["1"]),
+        ([("1", "gate"), ("2", "outside"), ("1", "outside")], ["2", "1"]),
+        ([("1", "gate"), ("2", "gate"), ("1", "rollback"), ("3", "gate")], ["1", "3"]),
+        ([("2", "rollback")], ["2"]),
+    ],
+)
+def test_what_a_rollback_walks_back_over(trail: list[tuple[str, Any]], line: list[str]) -> None:
+    changes = [Crowning(version, datetime(2026, 1, 1, tzinfo=UTC), how, "x", "") for version, how in trail]
+    assert line_of_champions(changes) == line
+
+
+def test_an_alias_to_a_deleted_version_is_named_and_rollback_repairs_it(registry: ModelRegistry, trained: Trained, cache: Path) -> None:
+    first, second = candidate(registry, trained), candidate(registry, trained)
+    for version in (first, second):
+        registry.promote(version.version, passed("paper"))
+    # MLflow drops aliases with their version; another client, or a database restored in part, may not
+    with closing(sqlite3.connect(registry.config.tracking_uri.removeprefix("sqlite:///"))) as db:
+        db.execute("delete from model_version_tags where name = ? and version = ?", (second.name, second.version))
+        db.execute("delete from model_versions where name = ? and version = ?", (second.name, second.version))
+        db.commit()
+    message = f"version {second.version}.*alias 'champion'.*deleted"
+    with pytest.raises(RegistryError, match=message):
+        load(registry, cache)
+    with pytest.raises(RegistryError, match=message):
+        registry.champion()
+    assert registry.rollback("deleted").version == first.version
+    assert load(registry, cache)[1].version == first.version
+
+
+def test_a_decision_is_readable_in_mlflow(registry: ModelRegistry, trained: Trained) -> None:
+    version = candidate(registry, trained)
+    registry.record_decision(version.version, "version 1 was refused", "| criterion |", "{}")
+    client = mlflow.MlflowClient(registry.config.tracking_uri)
+    assert registry.version(version.version).tags["gate.decision"] == "version 1 was refused"
+    assert client.get_run(version.run_id).data.tags["gate.decision"] == "version 1 was refused"
+    files = {item.path for item in client.list_artifacts(version.run_id, "decision")}
+    assert files == {"decision/decision.md", "decision/decision.json"}
+
+
+def test_a_server_that_is_down_is_said_so_quickly(trained: Trained, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        gone = ModelRegistry(RegistryConfig(address, None))
+        for ask in (gone.champion, gone.trail, lambda: gone.log_candidate(trained[0], trained[1], LINEAGE)):
+            with pytest.raises(RegistryError, match="MLflow failed while"):
+                ask()
+        with pytest.raises(RegistryError, match="MLflow failed while"):
+            load_promoted(address, "alphatrade", "paper", cache)
+
+
 def test_a_changed_byte_is_refused_in_cache_and_in_store(registry: ModelRegistry, trained: Trained, cache: Path, tmp_path: Path) -> None:
     version = candidate(registry, trained)
     registry.promote(version.version, passed("paper"))
@@ -231,26 +335,6 @@ def test_a_failure_while_logging_registers_nothing(registry: ModelRegistry, trai
     runs = mlflow.MlflowClient(registry.config.tracking_uri).search_runs([experiment.experiment_id])
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
     assert TrialLedger(registry.config.tracking_uri, registry.config.experiment).summary().count == 1  # the same bundle
-
-
-def test_the_trial_ledger_counts_every_model_once(registry: ModelRegistry, trained: Trained) -> None:
-    ledger = TrialLedger(registry.config.tracking_uri, registry.config.experiment)
-    assert ledger.summary().count == 0
-    result, features, _ = trained
-    facts = {name: value for name, value in result.bundle.manifest.items() if name not in {"files", "content_hash"}}
-    for number, sharpe in enumerate([0.02, 0.05, None]):
-        other = replace(result, bundle=Bundle.seal(result.bundle.files, {**facts, "data_hash": str(number)}))
-        version = registry.log_candidate(other, features, LINEAGE)
-        if sharpe is not None:
-            ledger.record_sharpe(version.run_id, sharpe)
-    again = registry.log_candidate(other, features, LINEAGE)
-    summary = ledger.summary()
-    assert summary.count == 3
-    assert summary.sharpe_variance == pytest.approx(np.var([0.02, 0.05]))
-    mlflow.MlflowClient(registry.config.tracking_uri).delete_run(version.run_id)
-    assert ledger.summary().count == 3  # deleting a run does not unsee the data
-    with pytest.raises(ModelDataError, match="finite"):
-        ledger.record_sharpe(again.run_id, float("nan"))
 
 
 def test_the_gate_reads_what_training_measures(trained: Trained) -> None:

@@ -25,8 +25,8 @@ TOLD = {
     "labels": {"win_rate", "mean_net_return", "exits"},
     "model_candidate": {"model_version", "mlflow_run_id", "bundle_hash", "data_hash", "git_commit", "metrics", "reliability", "importance"},
     "model_evaluation": {"metrics", "values_probed"},
-    "backtest_report": {"trials", "deflated_sharpe", "unseen_return", "tearsheets", "equity"},
-    "promotion": {"profile", "champion", "gate"},
+    "backtest_report": {"trials", "effective_trials", "deflated_sharpe", "pbo", "paths", "unseen_return", "tearsheets", "equity"},
+    "promotion": {"profile", "champion", "decision", "gate", "mlflow_run"},
 }
 PLOTS = {
     "bars": "closes",
@@ -71,7 +71,13 @@ def test_the_walk_is_one_successful_run_with_every_gate_passed(instance: dg.Dags
         event = record.event_log_entry.dagster_event
         assert event is not None
         found[event.asset_check_evaluation_data.check_name] = event.asset_check_evaluation_data.passed
-    assert found == {"raw_bars_are_sound": True, "bars_are_sound": True, "no_look_ahead": True, "calibrated": True}
+    assert found == {
+        "raw_bars_are_sound": True,
+        "bars_are_sound": True,
+        "no_look_ahead": True,
+        "calibrated": True,
+        "candidate_accepted": True,
+    }
 
 
 @pytest.mark.parametrize("asset", WALK)

@@ -9,10 +9,12 @@ import asyncio
 import ipaddress
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
@@ -102,11 +104,13 @@ class ServerConfig:
 class VenueServer:
     """An exchange on a port. ``start`` and ``stop`` belong to one event loop; ``closed`` is set when it should end."""
 
-    def __init__(self, exchange: Exchange, config: ServerConfig | None = None) -> None:
+    def __init__(self, exchange: Exchange, config: ServerConfig | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: wall seconds, by which faults of requests and connections count; a simulation has another one."""
         self.exchange = exchange
         self.config = config or ServerConfig()
         self.created_at = exchange.now
-        self.injector = Injector(exchange, self.config.scenario)
+        self._clock = clock
+        self.injector = Injector(exchange, self.config.scenario, clock)
         self.injector.streams = self
         rules = self._stream_rules()
         self.trade_updates = TradeUpdates(rules, self.injector)
@@ -120,7 +124,7 @@ class VenueServer:
         self.equity = EquityCurve(exchange)
         self.prints = PrintLog(exchange)
         self._stepping = asyncio.Lock()
-        self._last_request = time.monotonic()
+        self._last_request = self._clock()
         keyless = _STREAMS | page.PATHS
         self.gate = Gate(
             self.config.key, self.config.secret, self.admin_token, self.config.requests_per_minute, self._arrived, open_paths=keyless
@@ -170,18 +174,30 @@ class VenueServer:
         self.closed.set()
 
     def _application(self) -> web.Application:
-        from alphatrade_pipelines.venue.server import admin, rest_account, rest_data, rest_market, rest_orders, rest_positions
+        from alphatrade_pipelines.venue.server import admin
 
-        faults = fault_middleware(self.injector, self.publish, _STREAMS)
-        app = web.Application(middlewares=[self.gate.middleware, faults], client_max_size=1 << 20)
-        for module in (page, admin, rest_orders, rest_positions, rest_account, rest_market, rest_data):
+        app = web.Application(middlewares=self.middlewares, client_max_size=1 << 20)
+        for module in (page, admin):
             module.add_routes(app.router, self)
+        self.add_rest(app.router)
         app.router.add_get("/stream", self.trade_updates.handle)
         app.router.add_get(f"/v2/{{feed:{'|'.join(FEEDS)}}}", self.market_data.handle)
         return app
 
+    @property
+    def middlewares(self) -> list[Middleware]:
+        """What every request passes, outermost first: keys, then faults."""
+        return [self.gate.middleware, fault_middleware(self.injector, self.publish, _STREAMS)]
+
+    def add_rest(self, router: web.UrlDispatcher) -> None:
+        """Register Alpaca's REST endpoints, trading and data."""
+        from alphatrade_pipelines.venue.server import rest_account, rest_data, rest_market, rest_orders, rest_positions
+
+        for module in (rest_orders, rest_positions, rest_account, rest_market, rest_data):
+            module.add_routes(router, self)
+
     def _arrived(self) -> None:
-        self._last_request = time.monotonic()
+        self._last_request = self._clock()
         if self.pacer is not None:
             self.pacer.flow()
         self.injector.remember()
@@ -191,8 +207,8 @@ class VenueServer:
             await asyncio.sleep(min(1.0, seconds / 4))
             connected = self.trade_updates.connections or self.market_data.connections
             if connected:
-                self._last_request = time.monotonic()
-            elif time.monotonic() - self._last_request > seconds:
+                self._last_request = self._clock()
+            elif self._clock() - self._last_request > seconds:
                 log.info("venue abandoned, ending", idle_seconds=seconds)
                 self.closed.set()
                 return

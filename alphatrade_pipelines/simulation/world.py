@@ -1,0 +1,475 @@
+"""One session: a venue, a trader that may die and come back, faults and people, on one clock."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import requests
+
+from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
+from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
+from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
+from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession
+from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Surroundings
+from alphatrade_pipelines.live.shell import Instruments, gate_for
+from alphatrade_pipelines.live.transport import BrokerUnavailableError
+from alphatrade_pipelines.market.sessions import SessionCalendar
+from alphatrade_pipelines.simulation.journals import MemoryStore, SqliteStore, Store
+from alphatrade_pipelines.simulation.network import InProcessAdapter, Line
+from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
+from alphatrade_pipelines.simulation.streams import InProcessStreams
+from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
+from alphatrade_pipelines.simulation.trader import SeededBrain, SimulatedPace, model
+from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_orders, judge_rest
+from alphatrade_pipelines.simulation.virtual import VirtualLoop, run
+from alphatrade_pipelines.trading.applying import apply
+from alphatrade_pipelines.trading.commands import Command
+from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
+from alphatrade_pipelines.trading.events import Event, OrderIntended, SubmitEnded
+from alphatrade_pipelines.trading.state import CoreState
+from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
+from alphatrade_pipelines.venue.exchange.errors import VenueError
+from alphatrade_pipelines.venue.exchange.exchange import Exchange
+from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
+from alphatrade_pipelines.venue.exchange.orders import VenueOrderRequest
+from alphatrade_pipelines.venue.faults.scenario import ScenarioError, draw, faults_of
+from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
+from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
+
+URL = "http://127.0.0.1:1"
+RESTART_AFTER = 15.0  # a process whose start failed is started again so much later
+CHECK_SECONDS = 120.0  # before the last close: the market is open, everything must be at rest
+
+
+class Killed(BaseException):
+    """The process dies here, as by ``kill -9``: no handler of its own may run, so it is no ``Exception``."""
+
+
+class VirtualPacer(Pacer):
+    """Venue time follows the loop's."""
+
+    def __init__(self, loop: VirtualLoop, server: VenueServer, stepped: Callable[[], None]) -> None:
+        super().__init__(server.exchange, Pace(1.0, None), server.step, server._flowed, lambda: True, clock=loop.time)
+        self._loop, self._server, self._stepped = loop, server, stepped
+
+    def flow(self) -> None:
+        """Bring venue time up to the loop's, short of the next step."""
+        exchange = self._server.exchange
+        at = self._loop.now
+        if exchange.next_step_at is None or exchange.now < at < exchange.next_step_at:
+            exchange.tick(at)
+
+    async def run(self) -> None:
+        """Play the tape to its end."""
+        while (at := self._server.exchange.next_step_at) is not None:
+            await asyncio.sleep(self._loop.seconds_at(at) - self._loop.time())
+            await self._server.step()
+            self._stepped()
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a session. ``journal_hash`` is the head of its journal's chain; ``struck`` counts what really happened, by name."""
+
+    story: Story
+    journal_hash: str = ""
+    events: int = 0
+    requests: int = 0
+    processes: int = 0
+    violations: list[Violation] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
+    longest: dict[str, float] = field(default_factory=dict)
+    orders: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Trap:
+    step: Step
+    left: int
+
+
+class World:
+    """Build it with a story and call ``play`` once."""
+
+    def __init__(self, story: Story, core: CoreConfig | None = None) -> None:
+        self.story = story
+        self.calendar = SessionCalendar()
+        tape = build(story.tape, self.calendar)
+        start = start_of(story.tape, self.calendar)
+        self.core = core or CoreConfig(allow_short=story.allow_short, partial_entry_wait_s=3.0)
+        self.loop = VirtualLoop(start)
+        fidelity = Fidelity(partial_fill_probability=story.partial_fills)
+        self.exchange = Exchange(tape, ExchangeConfig(start=start, profile=story.profile, seed=story.seed, fidelity=fidelity))
+        self.judge = Judge(look=self._look, limit=self.core.reconcile_interval_s + 30.0)
+        self.exchange.ledger = self.judge
+        self.server = VenueServer(self.exchange, ServerConfig(), self.loop.time)
+        self.server.pacer = VirtualPacer(self.loop, self.server, self._nudge)
+        self.line = Line(self.loop, self.server, self._latency, lambda: self.loop.time() < self._outage_until, self._boundary)
+        self.report = Report(story)
+        self.session: LiveSession | None = None
+        self.ends = self.loop.seconds_at(tape.sessions[-1].close) - CHECK_SECONDS
+        self.calm = self.loop.seconds_at(tape.sessions[-1].close) - CALM_SECONDS
+        self.version = "3"
+        self.by_hand: set[str] = set()
+        self.impossible: list[str] = []
+        self._names: dict[str, str] = {}
+        self._running: SimulatedPace | None = None
+        self._last_changes: object = None
+        self._outage_until = float("-inf")
+        self._traps: list[_Trap] = []
+        self._down = 1.0
+        self._torn: float | None = None
+        self._draws = 0
+        self._refusals: dict[str, float] = {}
+
+    # --- playing ----------------------------------------------------------------------------------------------------------------------
+
+    def play(self) -> Report:
+        """The whole session."""
+        with tempfile.TemporaryDirectory(prefix="simulate-", dir=_quick_folder()) as folder:
+            self.store: Store = SqliteStore(Path(folder), self._boundary) if self.story.journal == "sqlite" else MemoryStore(self._boundary)
+            try:
+                run(self.loop, self._main())
+            finally:
+                self.store.close()
+        return self.report
+
+    async def _main(self) -> None:
+        assert self.server.pacer is not None
+        for step in self.story.steps:
+            self.loop.call_at(step["at"], self._take, step)
+        self.loop.call_at(self.calm, self._calm_down)
+        market = self.loop.create_task(self.server.pacer.run())
+        await self._supervise()
+        market.cancel()
+        with suppress(asyncio.CancelledError):
+            await market
+        self._finish()
+
+    async def _supervise(self) -> None:
+        """Start the trader, and start it again whenever it has died or stopped, until the day is over."""
+        while True:
+            self.session = self._process()
+            try:
+                ended = await self.session.run(self._pace())
+            except Killed as death:
+                self.report.struck[f"crash {death}"] += 1
+                self.report.struck["F25"] += 1
+                pause, torn = self._down, self._torn
+            except BrokerUnavailableError:
+                self.report.struck["start refused"] += 1
+                pause, torn = RESTART_AFTER, None
+            except Exception as error:  # noqa: BLE001 - whatever ends a process by itself is a finding
+                self.judge.found("the session lives", f"{type(error).__name__}: {error}")
+                return
+            else:
+                if self.loop.time() >= self.ends:
+                    return
+                self.report.struck[f"stop {ended.reason}"] += 1
+                pause, torn = self._down, None
+            self.session = None
+            await asyncio.sleep(pause)
+            self.store.reopen(torn)
+
+    @cached_property
+    def _history(self) -> tuple[pd.DataFrame, dict[str, float], pd.Timestamp]:
+        """Bars known before the venue began, their last closes, and the start of the latest."""
+        frame = self.exchange.tape.frame
+        known = frame[self._known_at(frame) <= pd.Timestamp(self.loop.epoch)]
+        closes = {str(symbol): float(close) for symbol, close in known["close"].groupby(level="symbol").last().items()}
+        return known, closes, known.index.get_level_values("timestamp").max()
+
+    def _process(self) -> LiveSession:
+        self.report.processes += 1
+        number = self.report.processes
+        state = CoreState.initial(self.core)
+        for _, event in self.store.events():
+            apply(state, event)
+        alive = [order.broker_id for symbol in state.live for order in state.live_orders(symbol) if order.broker_id]
+        config = GatewayConfig(
+            "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout), sleep=self.loop.sleep
+        )
+        gateway = AlpacaGateway(config, state.fills_from, alive)
+        known, closes, last = self._history
+        quiet_from = self.loop.epoch + timedelta(seconds=self.calm)
+        brain = SeededBrain(self.story, self.version, closes, last, quiet_from)
+        builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
+        tools = Instruments(
+            gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model
+        )
+        quiet = 1e9
+        settings = SessionConfig("sim", f"run-{number}", self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
+        streams = partial(InProcessStreams, self.loop, self.server, (_ENDPOINTS, _KEYS), SYMBOLS, self._delay)
+        session = LiveSession(settings, tools, Surroundings(streams, self._catch_up))
+        self._watch(session)
+        return session
+
+    def _pace(self) -> SimulatedPace:
+        self._running = SimulatedPace(self.loop, self, self.story, self.ends, self._at_rest)
+        return self._running
+
+    def agrees(self, session: LiveSession) -> bool:
+        """Does the trader believe what is true?"""
+        return not judge_rest(Judge(), self.exchange, session.shell.engine.state)
+
+    def _nudge(self) -> None:
+        """Wake the trader if there is anything new to see."""
+        now = self.changes()
+        if now != self._last_changes:
+            self._last_changes = now
+            if self._running is not None:
+                self._running.nudge()
+
+    def changes(self) -> tuple[object, ...]:
+        """Differs whenever anything a trader could see has changed."""
+        book, account = self.exchange.book, self.exchange.cash_account
+        standing = (tuple(sorted(self.exchange.halts)), self.exchange.restrictions, self.line.traffic.failures)
+        return (
+            len(book.orders),
+            sum(order.is_live for order in book.live()),
+            len(book.fills),
+            tuple(sorted(account.positions().items())),
+            *standing,
+        )
+
+    def _watch(self, session: LiveSession) -> None:
+        engine, handle = session.shell.engine, session.shell.engine.handle
+
+        def watched(event: Event) -> list[Command]:
+            before = engine.state.trading
+            commands = handle(event)
+            self.judge.commanded(before, engine.state, event, commands)
+            if isinstance(event, SubmitEnded):
+                self._refusals.pop(engine.state.orders[event.client_order_id].request.symbol, None)
+                if event.http_status is not None:
+                    self._refusals[engine.state.orders[event.client_order_id].request.symbol] = self.loop.time()
+            return commands
+
+        engine.handle = watched  # type: ignore[method-assign]
+
+    def _catch_up(self, after: pd.Timestamp, now: datetime) -> pd.DataFrame:
+        frame = self.exchange.tape.frame
+        starts = frame.index.get_level_values("timestamp")
+        frame = frame[(starts > after) & (starts < pd.Timestamp(now))]
+        return frame[self._known_at(frame) <= pd.Timestamp(now)].reindex(columns=list(COLUMNS))
+
+    def _known_at(self, frame: pd.DataFrame) -> pd.DatetimeIndex:
+        return self.calendar.known_at(pd.DatetimeIndex(frame.index.get_level_values("timestamp")), TIMEFRAME)
+
+    def _better_model(self, running: ModelRef) -> Any:
+        return None if running.version == self.version else (None, model(self.version))
+
+    # --- chance -----------------------------------------------------------------------------------------------------------------------
+
+    def _latency(self, number: int) -> tuple[float, float]:
+        seed, most = self.story.seed, self.story.latency
+        spike = 40.0 if draw(seed, "spike", number) < 0.004 else 1.0
+        return most * spike * draw(seed, "there", number), most * draw(seed, "back", number)
+
+    def _delay(self, stream: str) -> float:
+        self._draws += 1
+        return self.story.latency * 2.0 * draw(self.story.seed, "delay", stream, self._draws)
+
+    # --- boundaries: where the process may die -------------------------------------------------------------------------------------------
+
+    def _boundary(self, point: str) -> None:
+        for trap in self._traps:
+            if trap.step["point"] == point:
+                trap.left -= 1
+                if trap.left <= 0:
+                    self._traps.remove(trap)
+                    self._down, self._torn = trap.step["down"], trap.step.get("torn")
+                    raise Killed(point)
+
+    # --- steps --------------------------------------------------------------------------------------------------------------------------
+
+    def _take(self, step: Step) -> None:
+        try:
+            self._do(step)
+        except (VenueError, ScenarioError) as error:
+            self.impossible.append(f"{step['do']}: {error}")
+        self._nudge()
+        self.loop.create_task(self.server.publish())
+
+    def _do(self, step: Step) -> None:
+        self._flow()
+        match step["do"]:
+            case "fault":
+                for fault in self.server.injector.arm(faults_of([step["table"]]), self.story.seed):
+                    self._names[fault] = step["name"]
+            case "crash":
+                self._traps.append(_Trap(step, step["nth"]))
+            case "outage":
+                self._outage_until = self.loop.time() + step["seconds"]
+                self.report.struck["outage"] += 1
+            case "operator" | "stop":
+                self._operator(step)
+            case "swap model":
+                self.version = step["version"]
+                self.report.struck["swap model"] += 1
+            case _:
+                self._by_hand(step)
+
+    def _operator(self, step: Step) -> None:
+        if self.session is None:
+            self.report.struck["nobody to ask"] += 1
+            return
+        if step["do"] == "operator":
+            self.session.inbox.put(OperatorRequest(step["request"], "simulated operator"))
+            self.report.struck[f"operator {step['request']}"] += 1
+        else:
+            self._down = step["down"]
+            self.session.inbox.put(StopSession(StopPolicy(step["policy"]), step["policy"]))
+
+    def _by_hand(self, step: Step) -> None:
+        """A person at the broker's own page."""
+        exchange, symbol = self.exchange, step.get("symbol", "")
+        match step["do"]:
+            case "trade":
+                exchange.levers.manual_trade(symbol, Decimal(step["qty"]))
+            case "order":
+                price = (exchange.prices()[symbol] * Decimal(repr(step["at_price"]))).quantize(Decimal("0.01"))
+                limit = None if step["at_price"] == 1.0 else price
+                asked = VenueOrderRequest(
+                    symbol, step["side"], Decimal(step["qty"]), type="market" if limit is None else "limit", limit_price=limit
+                )
+                self.by_hand.add(exchange.submit(asked).id)
+            case "replace leg":
+                for order in self._live(symbol):
+                    if order.stop_price is not None and order.is_exit_leg:
+                        price = (order.stop_price * Decimal(repr(step["by"]))).quantize(Decimal("0.01"))
+                        exchange.replace(order.id, stop_price=price)
+                        break
+                else:
+                    return
+            case "cancel order":
+                found = self._live(symbol)
+                if not found:
+                    return
+                exchange.cancel(found[0].id)
+            case "close all":
+                self._close_all(step)
+        self.report.struck[f"by hand: {step['do']}"] += 1
+
+    def _live(self, symbol: str) -> list[Any]:
+        return [order for order in self.exchange.book.live() if order.symbol == symbol and order.status != "pending_cancel"]
+
+    def _close_all(self, step: Step) -> None:
+        """The broker's button "close all": the venue's own handler, faults of single items included."""
+        query = f"?cancel_orders={'true' if step['cancel'] else 'false'}"
+        prepared = requests.Request("DELETE", f"{URL}/v2/positions{query}", headers=_HEADERS).prepare()
+        self.loop.create_task(self._by_person(prepared))
+
+    async def _by_person(self, prepared: requests.PreparedRequest) -> None:
+        self.by_hand.update(await self.line.by_person(prepared))
+
+    def _flow(self) -> None:
+        assert self.server.pacer is not None
+        self.server.pacer.flow()
+
+    def _calm_down(self) -> None:
+        """From here on nothing more goes wrong: what was armed ends, and is counted."""
+        self._flow()
+        self._count_faults()
+        self.server.injector.disarm()
+        self._traps.clear()
+        self._outage_until = float("-inf")
+        for symbol in list(self.exchange.halts):
+            self.exchange.levers.resume(symbol)
+        if self.story.flatten and self.session is not None:
+            self.session.inbox.put(OperatorRequest("flatten", "simulated operator"))
+            self.report.struck["operator flatten at the end"] += 1
+        self.loop.create_task(self.server.publish())
+
+    def _count_faults(self) -> None:
+        for name, armed in self.server.injector.faults.items():
+            if armed.done:
+                self.report.struck[self._names[name].upper()] += armed.done
+                self.report.struck[f"fault {armed.fault.kind.name}"] += armed.done
+            elif armed.failed:
+                self.report.struck["fault impossible"] += 1
+
+    # --- judging --------------------------------------------------------------------------------------------------------------------------
+
+    def _look(self, symbol: str) -> Look:
+        session, exchange = self.session, self.exchange
+        if session is None:
+            return Look(None, "process down")
+        state = session.shell.engine.state
+        return Look(state, self._why_paused(state, exchange, symbol))
+
+    def _why_paused(self, state: CoreState, exchange: Exchange, symbol: str) -> str:
+        if not state.ready:
+            return "not reconciled"
+        if self.line.traffic.down_since is not None:
+            return "requests fail"
+        if symbol in exchange.halts or not exchange.assets[symbol].tradable:
+            return "not tradable"
+        blocked = exchange.restrictions
+        if blocked.trading_blocked or blocked.account_blocked or blocked.trade_suspended_by_user or blocked.closing_only:
+            return "account restricted"
+        if any(a.fault.kind.name in ("stale_views", "clock_skew") and not a.over for a in self.server.injector.faults.values()):
+            return "views lie"
+        if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.retry_longest_s + 1.0:
+            return "waiting after a refusal"
+        return ""
+
+    def _at_rest(self, session: LiveSession) -> None:
+        self._flow()
+        state = session.shell.engine.state
+        self.judge.violations += judge_rest(self.judge, self.exchange, state)
+        judge_fills(self.judge, self.exchange, state, self.core)
+        if self.story.flatten:
+            self.judge.checks["exits end flat"] += 1
+            held = {symbol: str(qty) for symbol, qty in self.exchange.cash_account.positions().items() if qty}
+            if held:
+                self.judge.found("exits end flat", f"asked to flatten, still held: {held}")
+
+    def _finish(self) -> None:
+        report, judge = self.report, self.judge
+        intents: dict[str, OrderIntended] = {}
+        state = CoreState.initial(self.core)
+        for seq, event in self.store.events():
+            apply(state, event)
+            report.events = seq
+            if isinstance(event, OrderIntended):
+                intents.setdefault(event.request.client_order_id, event)
+        judge_orders(judge, self.exchange, intents, self.by_hand)
+        judge.checks["replay gives the state"] += 1
+        if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
+            judge.found("replay gives the state", "replaying the journal gives another state than the process had")
+        for error in self.loop.faults:
+            judge.found("the session lives", f"{type(error).__name__} in the background: {error}")
+        report.violations, report.checks = judge.violations, judge.checks
+        report.longest = {name: float(value) for name, value in judge.longest.items()}
+        report.journal_hash, report.requests = self.store.head, self.line.traffic.requests
+        report.orders.update(intent.purpose for intent in intents.values())
+        report.orders["fills"] = len(self.exchange.book.fills)
+
+
+def play(story: Story, core: CoreConfig | None = None) -> Report:
+    """One session, from its story."""
+    return World(story, core).play()
+
+
+def _quick_folder() -> str | None:
+    """Where files cost no disk: the journal's fsync is the only thing here that would wait for one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+_ENDPOINTS = Endpoints.of_venue(URL)
+_KEYS = Credentials.of(None, None, "sim")
+_HEADERS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
