@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -43,6 +43,7 @@ from alphatrade_pipelines.trading.events import (
     StreamStateSeen,
     SubmitEnded,
 )
+from alphatrade_pipelines.trading.exposure import note_exposure, note_tick, note_word
 from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_reason
 from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase
 from alphatrade_pipelines.trading.refusals import entry_refused, exit_refused, protection_refused, trim_refused
@@ -60,6 +61,25 @@ def apply(state: CoreState, event: Event) -> None:
     if state.now is None or event.at > state.now:
         state.now = event.at
     _HANDLERS[type(event)](state, event)
+    note_word(state, event)
+    for symbol in _touched(state, event):
+        note_exposure(state, symbol)
+
+
+def _touched(state: CoreState, event: Event) -> Iterable[str]:
+    """Symbols whose protection the event may have changed."""
+    match event:
+        case OrderUpdated():
+            return (event.order.symbol,)
+        case CorporateActionApplied() | CloseEnded() | DiscrepancyFound():
+            return (event.symbol,)
+        case SubmitEnded() | ReplaceEnded() | OrderProbed():
+            order = state.orders.get(state.aliases.get(event.client_order_id, event.client_order_id))
+            return (order.request.symbol,) if order is not None else ()
+        case BrokerSeen() | ClockTicked() | SessionStarted():
+            return sorted({*state.positions, *state.exposed})
+        case _:
+            return ()
 
 
 def _session_started(state: CoreState, event: SessionStarted) -> None:
@@ -85,6 +105,7 @@ def _session_ended(state: CoreState, event: SessionEnded) -> None:
 
 
 def _clock_ticked(state: CoreState, event: ClockTicked) -> None:
+    note_tick(state, event)
     if event.market_open and not state.market_open:  # whatever waited for the announced open has waited for this one
         for waiting in state.exits.values():
             waiting.next_try = event.at if waiting.next_try is not None else None
@@ -215,7 +236,7 @@ def _after_refusal(state: CoreState, order: LocalOrder, rejection: Rejection, ev
     elif order.purpose == "protect":
         protection_refused(state, order, rejection, event.retry_after_s)
     elif order.purpose == "trim":
-        trim_refused(state, order, event.retry_after_s)
+        trim_refused(state, order, rejection, event.retry_after_s)
     elif order.purpose == "exit":
         exit_refused(state, symbol, rejection, event.retry_after_s)
 
@@ -287,7 +308,7 @@ def _close_as_lost(order: LocalOrder) -> None:
 
 
 def _order_updated(state: CoreState, event: OrderUpdated) -> None:
-    state.activity[event.order.symbol] = event.at
+    state.activity[event.order.symbol], state.counted = event.at, []
     if event.execution is not None:
         positions.count_execution(state, event.execution)
     see_order(state, event.order, nested=False)
@@ -295,7 +316,7 @@ def _order_updated(state: CoreState, event: OrderUpdated) -> None:
 
 def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
     settled = event.began - timedelta(seconds=state.config.activity_guard_s)
-    state.missed = []
+    state.missed, state.counted = [], []
     for execution in event.executions:
         if positions.count_execution(state, execution) and execution.at < settled:
             state.missed.append(f"{execution.symbol} {execution.execution_id}")
@@ -315,6 +336,11 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
 def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
     if event.action == "adopt" and event.qty is not None:
         positions.adopt(state, event.symbol, event.qty, event.price or Decimal(0), event.at)
+    plan = state.plans.get(event.symbol)
+    if event.kind == "stop_moved" and event.action == "accept" and event.price is not None and plan is not None:
+        plan.stop = event.price
+    if event.kind == "target_moved" and event.price is not None and plan is not None:
+        plan.target = event.price
     if event.kind == "unknown_order" and event.detail in state.strangers:
         state.strangers[event.detail].reported = True
 
@@ -324,7 +350,12 @@ def _entry_denied(state: CoreState, event: EntryDenied) -> None:
         state.plans.pop(event.symbol, None)
 
 
-def _recorded(state: CoreState, event: ProtectionBreached | GapLossRecorded) -> None:
+def _breached(state: CoreState, event: ProtectionBreached) -> None:
+    if event.symbol in state.exposed:
+        state.exposed[event.symbol].reported = True
+
+
+def _recorded(state: CoreState, event: GapLossRecorded) -> None:
     """A fact for people and reports; the core's memory has it already."""
 
 
@@ -396,7 +427,7 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     BrokerSeen: _broker_seen,
     DiscrepancyFound: _discrepancy,
     EntryDenied: _entry_denied,
-    ProtectionBreached: _recorded,
+    ProtectionBreached: _breached,
     GapLossRecorded: _recorded,
     StreamStateSeen: _stream_state,
     ModelSwapped: _model_swapped,

@@ -36,7 +36,7 @@ class CoreConfig:
     no_entry_before_close_s: float = 0.0
     reconcile_interval_s: float = 30.0
     activity_guard_s: float = 2.0
-    partial_entry_wait_s: float = 10.0
+    partial_entry_wait_s: float = 5.0
     cancel_retry_s: float = 5.0
     retry_first_s: float = 1.0
     retry_longest_s: float = 60.0

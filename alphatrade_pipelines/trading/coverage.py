@@ -30,9 +30,24 @@ def leaving_qty(state: CoreState, symbol: str) -> Decimal:
 
 
 def exposed_qty(state: CoreState, symbol: str) -> Decimal:
-    """Shares that neither a live stop protects nor an order on its way is closing."""
+    """Shares that neither a live stop protects nor an order on its way is closing, and that can be protected or sold at all."""
     uncovered = uncovered_qty(state, symbol)
-    return max(uncovered - leaving_qty(state, symbol), ZERO) if uncovered else ZERO
+    if not uncovered:
+        return ZERO
+    exposed = max(uncovered - leaving_qty(state, symbol), ZERO)
+    return ZERO if exposed < 1 and is_dust(state, symbol) else exposed
+
+
+def is_dust(state: CoreState, symbol: str) -> bool:
+    """The broker has refused to take a fraction of a share of ``symbol`` often enough."""
+    tried = state.dust.get(symbol)
+    return tried is not None and tried.attempts >= state.config.attempts_before_alarm
+
+
+def naked_qty(state: CoreState, symbol: str) -> Decimal:
+    """Shares that something remains to be done about now: a fraction waits for an open market, dust for ever."""
+    uncovered = uncovered_qty(state, symbol)
+    return uncovered if uncovered >= 1 or (uncovered and state.market_open and not is_dust(state, symbol)) else ZERO
 
 
 def _foreign_stop(order: BrokerOrder, exit_side: Side) -> Decimal:

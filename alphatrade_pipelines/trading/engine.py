@@ -24,7 +24,7 @@ from alphatrade_pipelines.trading.commands import (
     SubmitOrder,
 )
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.coverage import uncovered_qty
+from alphatrade_pipelines.trading.coverage import naked_qty
 from alphatrade_pipelines.trading.deciding import decide
 from alphatrade_pipelines.trading.events import (
     CancelIntended,
@@ -223,8 +223,8 @@ class Engine:
                         f"{symbol}: order {order.request.client_order_id} is {order.phase} ({order.status or 'no answer yet'})"
                     )
         for symbol in sorted(state.positions):
-            if uncovered_qty(state, symbol) and symbol not in state.exits:
-                open_items.append(f"{symbol}: {uncovered_qty(state, symbol)} shares unprotected")
+            if naked_qty(state, symbol) and symbol not in state.exits:
+                open_items.append(f"{symbol}: {naked_qty(state, symbol)} shares unprotected")
         return open_items
 
     def _check_usable(self, event: Event) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading.domain import Execution, Side
-from alphatrade_pipelines.trading.state import CoreState, Position
+from alphatrade_pipelines.trading.state import Counted, CoreState, Position
 
 
 def count_execution(state: CoreState, execution: Execution) -> bool:
@@ -23,6 +23,8 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
     if execution.at < state.adopted.get(execution.symbol, execution.at):
         return False  # older than the broker's position that was adopted: contained in it
     signed = execution.qty if execution.side is Side.BUY else -execution.qty
+    held = state.positions.get(execution.symbol)
+    state.counted.append(Counted(execution, held.avg_price if held is not None else None))
     _move(state, execution.symbol, signed, execution.price, execution.at)
     return True
 
@@ -97,6 +99,7 @@ def _forget_if_flat(state: CoreState, symbol: str) -> None:
     if symbol in state.positions:
         return
     state.repairs.pop(symbol, None)
+    state.dust.pop(symbol, None)
     if not any(order.remaining_entry for order in state.live_orders(symbol)):
         state.plans.pop(symbol, None)
         state.exits.pop(symbol, None)

@@ -44,10 +44,12 @@ def protection_refused(state: CoreState, order: LocalOrder, rejection: Rejection
     state.repairs[symbol] = Repair(attempts, _later(state, attempts, retry_after_s), beyond=rejection is Rejection.PRICE)
 
 
-def trim_refused(state: CoreState, order: LocalOrder, retry_after_s: float | None) -> None:
-    """A fraction the broker does not take: after some attempts it is left where it is (dust)."""
+def trim_refused(state: CoreState, order: LocalOrder, rejection: Rejection, retry_after_s: float | None = None) -> None:
+    """A fraction the broker does not take: after some attempts, at once when it is too small, it is left where it is (dust)."""
     symbol = order.request.symbol
     attempts = state.dust[symbol].attempts + 1 if symbol in state.dust else 1
+    if rejection is Rejection.TOO_SMALL:
+        attempts = max(attempts, state.config.attempts_before_alarm)
     state.dust[symbol] = Repair(attempts, _later(state, attempts, retry_after_s))
 
 

@@ -55,7 +55,7 @@ def _rejected_late(state: CoreState, order: LocalOrder) -> None:
     elif order.purpose == "protect":
         protection_refused(state, order, Rejection.OTHER)
     elif order.purpose == "trim":
-        trim_refused(state, order, None)
+        trim_refused(state, order, Rejection.OTHER)
 
 
 def owner_of(state: CoreState, seen: BrokerOrder) -> str | None:

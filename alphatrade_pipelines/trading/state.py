@@ -12,7 +12,7 @@ from enum import StrEnum
 from alphatrade_pipelines.risk import LimitState, WinRecord
 from alphatrade_pipelines.trading.codec import to_plain
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, ModelRef, Side, Signal, StopPolicy
+from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, ModelRef, Side, Signal, StopPolicy
 from alphatrade_pipelines.trading.orders import LocalOrder
 
 FILLS_OVERLAP = timedelta(hours=1)
@@ -73,6 +73,23 @@ class Repair:
     attempts: int
     next_try: datetime
     beyond: bool = False
+
+
+@dataclass(slots=True)
+class Exposed:
+    """Shares without a stop since ``since``: ``seconds`` of open market with a broker that answered, as of the last tick."""
+
+    since: datetime
+    seconds: float = 0.0
+    reported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An execution that was counted just now, and what the position was worth a share before it (None: there was none)."""
+
+    execution: Execution
+    avg_price: Decimal | None
 
 
 @dataclass(slots=True)
@@ -147,6 +164,10 @@ class CoreState:
     plans: dict[str, Plan] = field(default_factory=dict)
     exits: dict[str, ExitSaga] = field(default_factory=dict)
     repairs: dict[str, Repair] = field(default_factory=dict)
+    exposed: dict[str, Exposed] = field(default_factory=dict)
+    silent_since: datetime | None = None  # the broker leaves requests or reads without an answer
+    ticks_unread: int = 0
+    counted: list[Counted] = field(default_factory=list)
     dust: dict[str, Repair] = field(default_factory=dict)  # fractions of a share the broker did not take
     entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
     executions: dict[str, None] = field(default_factory=dict)
