@@ -16,9 +16,9 @@ from decimal import Decimal
 
 from alphatrade_pipelines.trading.commands import Command, SubmitOrder
 from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.events import Event, OrderIntended
 from alphatrade_pipelines.trading.orders import Phase
-from alphatrade_pipelines.trading.protection import uncovered_qty
 from alphatrade_pipelines.trading.state import CoreState, TradingState
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.ledger import Ledger, protected_quantity

@@ -34,8 +34,9 @@ from alphatrade_pipelines.trading.events import (
     SubmitEnded,
 )
 from alphatrade_pipelines.trading.exits import advance_exit, time_exit_due
+from alphatrade_pipelines.trading.keeping import gap_losses
 from alphatrade_pipelines.trading.orders import Phase
-from alphatrade_pipelines.trading.protection import audit_protection
+from alphatrade_pipelines.trading.protection import audit_protection, report_exposure
 from alphatrade_pipelines.trading.reconciliation import reconcile
 from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import resend_if_absent, settle_unsettled
@@ -79,6 +80,7 @@ def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
     interval = timedelta(seconds=state.config.reconcile_interval_s)
     if state.session is not None and (not state.ready or seen is None or event.at - seen >= interval):
         yield ReadBroker("interval")
+    yield from report_exposure(state)
     for symbol in state.active_symbols():
         yield from settle_unsettled(state, symbol)
         yield from audit(state, symbol)
@@ -137,12 +139,14 @@ def _order_probed(state: CoreState, event: OrderProbed) -> Iterator[Item]:
 
 def _order_updated(state: CoreState, event: OrderUpdated) -> Iterator[Item]:
     seen = event.order
+    yield from gap_losses(state)
     if event.execution is None and seen.filled_qty > state.executed.get(seen.broker_id, 0):
         yield ReadBroker(f"{seen.symbol}: fills reported without their executions")
     yield from audit(state, seen.symbol)
 
 
 def _broker_seen(state: CoreState, event: BrokerSeen) -> Iterator[Item]:
+    yield from gap_losses(state)
     yield from reconcile(state, event)
     for symbol in state.active_symbols():
         yield from settle_unsettled(state, symbol)

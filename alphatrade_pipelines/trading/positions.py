@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading.domain import Execution, Side
-from alphatrade_pipelines.trading.state import Counted, CoreState, Position
+from alphatrade_pipelines.trading.state import CoreState, Counted, Position
 
 
 def count_execution(state: CoreState, execution: Execution) -> bool:

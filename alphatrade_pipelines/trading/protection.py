@@ -2,7 +2,8 @@
 
 Covered means: stop legs of brackets whose entry filled completely, stop legs of OCOs (an OCO counts once), and live stops of others.
 Uncovered shares get an OCO, good till cancelled, for exactly their number at the intended stop and target; when the market is already
-beyond them, when no price is known, or when the broker keeps refusing, the position is flattened instead.
+beyond them, when no price is known, or when the broker keeps refusing, the position is flattened instead. A fraction of a share cannot
+have an OCO: it is sold. What covers is kept in order (keeping.py), and exposure beyond the bound is reported.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from datetime import timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert
-from alphatrade_pipelines.trading.coverage import covered_qty
+from alphatrade_pipelines.trading.coverage import covered_qty, exposed_qty, is_dust, leaving_qty
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended
+from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended, ProtectionBreached
 from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
 from alphatrade_pipelines.trading.ids import client_order_id
+from alphatrade_pipelines.trading.keeping import keep_in_order, trim_fraction
 from alphatrade_pipelines.trading.orders import LocalOrder
 from alphatrade_pipelines.trading.state import CoreState, Position
 
@@ -68,27 +70,41 @@ def _is_wrong_way(state: CoreState, held: Position) -> bool:
 
 
 def _balance(state: CoreState, held: Position, *, after_read: bool) -> Iterator[Item]:
-    symbol, missing = held.symbol, abs(held.qty) - covered_qty(state, held.symbol)
+    symbol = held.symbol
+    missing = abs(held.qty) - covered_qty(state, symbol) - leaving_qty(state, symbol)
     if missing > 0:
-        if after_read:
+        if after_read and not (missing < 1 and (is_dust(state, symbol) or not state.market_open)):
             yield DiscrepancyFound(state.clock, "missing_protection", symbol, f"{missing} of {held.qty} shares have no live stop", "repair")
         yield from _repair(state, held, missing)
-    excess = -missing
-    for order in reversed(state.live_orders(symbol)):
+    elif missing < 0:
+        yield from _shrink(state, held, -missing, after_read=after_read)
+    else:
+        yield from keep_in_order(state, held)
+
+
+def _shrink(state: CoreState, held: Position, excess: Decimal, *, after_read: bool) -> Iterator[Item]:
+    """More shares are offered than held, which would flip the position: end the youngest groups, what remains uncovered gets an OCO."""
+    for order in reversed(state.live_orders(held.symbol)):
         if excess <= 0:
             return
-        if order.protective_qty > 0:  # it would sell more than we hold: end it, what remains uncovered gets an OCO
+        if order.protective_qty > 0:
+            if after_read and order.cancel_asked_at is None:
+                detail = f"{order.protective_qty} shares offered by {order.request.client_order_id}, {held.qty} held"
+                yield DiscrepancyFound(state.clock, "excess_protection", held.symbol, detail, "cancel")
             excess -= order.protective_qty
             yield from cancel_group(state, order, "too_much_protection")
 
 
 def _repair(state: CoreState, held: Position, missing: Decimal) -> Iterator[Item]:
     symbol, repair = held.symbol, state.repairs.get(held.symbol)
-    prices = exit_prices(state, held)
     whole = missing.to_integral_value(ROUND_FLOOR)
+    if not whole:
+        yield from trim_fraction(state, held, missing)
+        return
+    prices = exit_prices(state, held)
     refused = repair is not None and (repair.beyond or repair.attempts >= state.config.attempts_before_alarm)
-    if prices is None or refused or whole <= 0:
-        why = "no price to protect at" if prices is None else "the broker refuses protection" if refused else "less than one share"
+    if prices is None or refused:
+        why = "no price to protect at" if prices is None else "the broker refuses protection"
         yield RaiseAlert("WARNING", "PROTECTION_FLATTEN", f"{symbol}: {why}, leaving {held.qty} shares")
         yield from advance_exit(state, symbol, "unprotectable")
         return
@@ -135,3 +151,13 @@ def partial_entry_waited(state: CoreState, symbol: str) -> bool:
         if order.remaining_entry and order.part_filled_at is not None and state.clock - order.part_filled_at >= limit:
             return True
     return False
+
+
+def report_exposure(state: CoreState) -> Iterator[Item]:
+    """Positions that stood exposed for longer than the bound, once each: a fact for the journal and an alarm."""
+    bound = state.config.protection_bound_s
+    for symbol, item in sorted(state.exposed.items()):
+        if item.seconds > bound and not item.reported and symbol in state.positions:
+            qty = exposed_qty(state, symbol)
+            yield ProtectionBreached(state.clock, symbol, qty, item.seconds, bound)
+            yield RaiseAlert("CRITICAL", "PROTECTION_BREACH", f"{symbol}: {qty} shares without a stop for {item.seconds:.1f} s")

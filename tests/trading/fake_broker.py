@@ -373,9 +373,13 @@ class FakeBroker:
 
     def trade_by_hand(self, symbol: str, qty: int) -> None:
         """Somebody trades in the account without us: the fill is in the history, no order of ours is behind it."""
+        self.trade_exactly(symbol, Decimal(qty))
+
+    def trade_exactly(self, symbol: str, qty: Decimal) -> None:
+        """The same, also in fractions of a share."""
         self._serial += 1
         side = Side.BUY if qty > 0 else Side.SELL
-        order = FakeOrder(f"b{self._serial}", f"manual-{self._serial}", symbol, side, Decimal(abs(qty)), "market", "simple", "new")
+        order = FakeOrder(f"b{self._serial}", f"manual-{self._serial}", symbol, side, abs(qty), "market", "simple", "new")
         self.orders.append(order)
         self._fill(order, order.qty, self.prices[symbol])
 

@@ -181,6 +181,10 @@ class Shell:
         self.broker.trade_by_hand(symbol, qty)
         self.send(self.clock())
 
+    def by_hand_exactly(self, symbol: str, qty: Decimal) -> None:
+        self.broker.trade_exactly(symbol, qty)
+        self.send(self.clock())
+
     def settle(self, ticks: int = 45) -> None:
         """The faults are over: after this much venue time everything must be right."""
         self.broker.faults = Faults()

@@ -8,20 +8,20 @@ from decimal import Decimal
 import pytest
 
 from alphatrade_pipelines.trading import CoreConfig
-from alphatrade_pipelines.trading.commands import CancelOrder, RaiseAlert, SubmitOrder
-from alphatrade_pipelines.trading.domain import OrderClass, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import DiscrepancyFound
+from alphatrade_pipelines.trading.commands import CancelOrder, RaiseAlert, ReplaceOrder, SubmitOrder
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
+from alphatrade_pipelines.trading.events import DiscrepancyFound, GapLossRecorded, Outcome, ProtectionBreached, ReplaceEnded
 from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
 
 
-def holding(config: CoreConfig | None = None) -> Shell:
+def holding(config: CoreConfig | None = None, hold_s: float = 86400.0) -> Shell:
     """150 shares of AAPL at 100 in a bracket (stop 95, target 105.50)."""
     shell = Shell(config)
     shell.start()
     shell.open_market()
     shell.price("AAPL", 100)
-    shell.signal("AAPL")
+    shell.signal("AAPL", hold_s)
     assert shell.broker.stop_qty("AAPL") == 150
     return shell
 
@@ -43,10 +43,10 @@ def partly_filled(config: CoreConfig | None = None) -> Shell:
     return shell
 
 
-def test_a_partly_filled_entry_is_given_ten_seconds_then_ended_and_protected() -> None:
+def test_a_partly_filled_entry_is_given_five_seconds_then_ended_and_protected() -> None:
     shell = partly_filled()
     held = shell.broker.positions["AAPL"]
-    shell.tick(9.0)
+    shell.tick(4.0)
     assert shell.broker.stop_qty("AAPL") == 0
     assert not [command for command in shell.commands if isinstance(command, CancelOrder)]
     shell.tick(1.0)
@@ -267,3 +267,289 @@ def test_a_sibling_whose_end_is_never_told_is_cancelled_by_us() -> None:
     shell.settle(4)
     assert shell.state.live == {}
     assert shell.check() == []
+
+
+def breaches(shell: Shell) -> list[ProtectionBreached]:
+    return [event for _, event in shell.log.events() if isinstance(event, ProtectionBreached)]
+
+
+def naked(config: CoreConfig | None = None) -> Shell:
+    """150 shares, no stop, and a broker that accepts no protection and no exit."""
+    shell = holding(config or CoreConfig(attempts_before_alarm=99))
+    shell.broker._refusal = lambda request: (422, 42210000, "computer says no")  # type: ignore[method-assign]
+    shell.broker.cancel_all("AAPL")
+    shell.send(*shell.broker.deliver())
+    return shell
+
+
+def test_exposure_beyond_the_bound_is_a_breach_reported_once() -> None:
+    shell = naked()
+    for _ in range(10):
+        shell.tick(1)
+    assert breaches(shell) == []
+    for _ in range(10):
+        shell.tick(1)
+    (breach,) = breaches(shell)
+    assert (breach.symbol, breach.qty, breach.seconds, breach.bound_s) == ("AAPL", 150, 11.0, 10.0)
+    assert [c.level for c in shell.commands if isinstance(c, RaiseAlert) and c.code == "PROTECTION_BREACH"] == ["CRITICAL"]
+    del shell.broker._refusal
+    for _ in range(12):
+        shell.tick(10)
+    assert shell.state.exposed == {}
+    assert len(breaches(shell)) == 1
+    assert shell.check() == []
+
+
+def test_a_broker_that_does_not_answer_is_no_breach_until_it_answers_again() -> None:
+    shell = holding(CoreConfig(attempts_before_alarm=99))
+    shell.faults(Faults(lost=1.0, mute_reads=1.0))
+    shell.broker.cancel_all("AAPL")
+    shell.send(*shell.broker.deliver())
+    for _ in range(60):
+        shell.tick(1)
+    assert breaches(shell) == []
+    assert shell.state.silent_since is not None
+    shell.faults(Faults())
+    for _ in range(20):
+        shell.tick(1)
+    assert breaches(shell) == []
+    assert shell.state.silent_since is None
+    assert shell.broker.stop_qty("AAPL") == 150
+
+
+def test_reads_without_an_answer_are_silence_too() -> None:
+    shell = naked()
+    shell.faults(Faults(mute_reads=1.0))
+    shell.broker._refusal = lambda request: None  # type: ignore[method-assign]
+    shell.broker.cancel_all("AAPL")
+    for _ in range(60):
+        shell.tick(1)
+    assert shell.state.silent_since is None
+    shell.tick(1)
+    assert shell.state.silent_since is not None
+
+
+def test_while_the_market_is_closed_no_time_counts_and_the_open_starts_the_clock() -> None:
+    shell = naked()
+    shell.close_market()
+    for _ in range(20):
+        shell.tick(60)
+    assert breaches(shell) == []
+    shell.open_market()
+    shell.tick(9)
+    assert breaches(shell) == []
+    shell.tick(2)
+    assert [breach.seconds for breach in breaches(shell)] == [11.0]
+
+
+def test_coarse_ticks_count_up_to_the_close_and_no_further() -> None:
+    """A simulated day has an opening and a closing tick: a night in between is not exposure."""
+    shell = naked()
+    shell.broker.market_open = False
+    shell.broker.now = shell.broker.now.replace(hour=21, minute=30)
+    shell.send(shell.clock())
+    (item,) = shell.state.exposed.values()
+    assert item.seconds == 6.5 * 3600  # 14:30 to 21:00
+    shell.tick(3 * 86400)
+    assert item.seconds == 6.5 * 3600
+
+
+def test_a_fill_beyond_the_stop_is_recorded_with_what_it_was_meant_to_cost() -> None:
+    shell = holding()
+    shell.price("AAPL", 91)
+    (gap,) = [event for _, event in shell.log.events() if isinstance(event, GapLossRecorded)]
+    assert (gap.stop, gap.price, gap.qty) == (Decimal("95.00"), 91, 150)
+    assert (gap.intended_loss, gap.realized_loss) == (150 * 5, 150 * 9)
+    assert gap.decision_id == "alphatrade|3|AAPL|2013-01-02T14:30:00+00:00"
+    shell.tick(60)
+    assert len([event for _, event in shell.log.events() if isinstance(event, GapLossRecorded)]) == 1
+
+
+def test_a_fill_at_the_stop_is_no_gap_and_one_found_by_reading_is() -> None:
+    shell = holding()
+    shell.price("AAPL", 95)
+    assert not [event for _, event in shell.log.events() if isinstance(event, GapLossRecorded)]
+    shell = holding()
+    shell.faults(Faults(dropped=1.0))
+    shell.price("AAPL", 90)
+    shell.faults(Faults())
+    shell.tick(60)
+    assert [event.realized_loss for _, event in shell.log.events() if isinstance(event, GapLossRecorded)] == [1500]
+
+
+def with_fraction(fraction: str = "0.4") -> Shell:
+    """A reverse split (or a hand) leaves less than one share beside what the OCO covers."""
+    shell = holding()
+    shell.by_hand_exactly("AAPL", Decimal(fraction))
+    return shell
+
+
+def trims(shell: Shell) -> list[OrderRequest]:
+    return [c.request for c in shell.commands if isinstance(c, SubmitOrder) and c.request.client_order_id.split("-")[2].startswith("t")]
+
+
+def test_a_fraction_of_a_share_is_sold_and_the_rest_stays_protected() -> None:
+    shell = with_fraction()
+    (trim,) = trims(shell)
+    assert (trim.qty, trim.side, trim.kind, trim.time_in_force) == (Decimal("0.4"), Side.SELL, OrderKind.MARKET, TimeInForce.DAY)
+    assert shell.state.positions["AAPL"].qty == 150
+    assert ocos(shell) == []
+    assert shell.check() == []
+
+
+def test_a_fraction_waits_for_the_open_and_is_no_open_business_until_then() -> None:
+    shell = holding()
+    shell.close_market()
+    shell.broker.positions["AAPL"] += Decimal("0.4")
+    shell.tick(60)
+    assert shell.state.positions["AAPL"].qty == Decimal("150.4")
+    assert trims(shell) == []
+    assert shell.engine.open_business() == []
+    shell.open_market()
+    assert len(trims(shell)) == 1
+
+
+def test_dust_the_broker_does_not_take_stays_and_costs_the_position_nothing() -> None:
+    shell = holding()
+    too_small = (403, 40310000, "cost basis must be >= minimal amount of order 1")
+    shell.broker._refusal = lambda request: too_small if request.qty < 1 else None  # type: ignore[method-assign]
+    shell.by_hand_exactly("AAPL", Decimal("0.004"))
+    for _ in range(30):
+        shell.tick(60)
+    assert len(trims(shell)) == 1
+    assert shell.broker.stop_qty("AAPL") == 150
+    assert breaches(shell) == []
+    assert shell.engine.open_business() == []
+    assert shell.state.exits == {}
+
+
+def test_whole_shares_get_their_oco_and_the_fraction_its_order() -> None:
+    shell = Shell()
+    shell.broker.market_open = True
+    shell.broker.prices["IBM"] = Decimal(200)
+    shell.broker.trade_exactly("IBM", Decimal("40.25"))
+    shell.start()
+    shell.tick(60)
+    assert [oco.qty for oco in ocos(shell)] == [40]
+    assert [trim.qty for trim in trims(shell)] == [Decimal("0.25")]
+    assert shell.broker.positions["IBM"] == 40
+    assert shell.check() == []
+
+
+def replacements(shell: Shell) -> list[ReplaceOrder]:
+    return [command for command in shell.commands if isinstance(command, ReplaceOrder)]
+
+
+def moved(shell: Shell) -> list[tuple[str, str]]:
+    return [(event.kind, event.action) for _, event in shell.log.events() if isinstance(event, DiscrepancyFound)]
+
+
+def move_by_hand(shell: Shell, *, stop: str = "", limit: str = "") -> None:
+    legs = shell.broker.orders[0].legs
+    leg = next(leg for leg in legs if (leg.stop_price is not None) == bool(stop))
+    prices = {"stop_price": Decimal(stop)} if stop else {"limit_price": Decimal(limit)}
+    shell.broker.take_place(leg, ReplaceOrder(leg.broker_id, "AAPL", f"manual-{stop}{limit}", **prices))
+    shell.send(*shell.broker.deliver())
+
+
+def test_a_stop_moved_away_is_moved_back_by_replacing_it_and_the_group_protects_throughout() -> None:
+    shell = holding()
+    move_by_hand(shell, stop="90")
+    (back,) = replacements(shell)
+    assert (back.stop_price, back.limit_price, back.qty) == (Decimal("95.00"), None, None)
+    assert moved(shell) == [("stop_moved", "restore")]
+    (leg,) = [leg for leg in shell.broker.orders[0].legs if leg.stop_price is not None]
+    assert leg.stop_price == 95
+    assert ocos(shell) == []
+    assert not [command for command in shell.commands if isinstance(command, CancelOrder)]
+    shell.tick(60)
+    assert len(replacements(shell)) == 1
+    assert shell.check() == []
+    shell.price("AAPL", 94)
+    assert shell.broker.positions["AAPL"] == 0
+
+
+def test_a_refused_restoration_is_tried_again_and_named_once() -> None:
+    shell = holding()
+    shell.broker._replace = lambda command: ReplaceEnded(  # type: ignore[method-assign]
+        shell.broker.now, command.client_order_id, command.broker_id, Outcome.REFUSED, None, 422, 42210000, "cannot replace order"
+    )
+    move_by_hand(shell, stop="90")
+    for _ in range(5):
+        shell.tick(5)
+    assert len(replacements(shell)) >= 3
+    del shell.broker._replace
+    shell.tick(60)
+    assert moved(shell) == [("stop_moved", "restore")]
+    assert shell.state.plans["AAPL"].stop == 95
+    assert shell.check() == []
+
+
+def test_a_tighter_stop_and_another_target_become_the_plan() -> None:
+    shell = holding()
+    move_by_hand(shell, stop="97")
+    move_by_hand(shell, limit="108")
+    assert moved(shell) == [("stop_moved", "accept"), ("target_moved", "accept")]
+    assert (shell.state.plans["AAPL"].stop, shell.state.plans["AAPL"].target) == (97, 108)
+    shell.tick(60)
+    assert replacements(shell) == []
+    assert shell.check() == []
+
+
+def test_protection_is_renewed_before_the_broker_ages_it_out() -> None:
+    shell = holding(hold_s=400 * 86400.0)
+    shell.tick(79 * 86400)
+    assert ocos(shell) == []
+    shell.tick(86400)
+    (oco,) = ocos(shell)
+    assert (oco.qty, oco.stop_loss) == (150, Decimal("95.00"))
+    shell.tick(60)
+    assert len(ocos(shell)) == 1
+    shell.tick(81 * 86400)
+    assert len(ocos(shell)) == 2
+    assert shell.broker.stop_qty("AAPL") == 150
+    assert shell.check() == []
+
+
+def test_protection_that_aged_out_overnight_is_re_armed_before_the_open() -> None:
+    shell = holding(CoreConfig(protection_renew_days=1e6), hold_s=400 * 86400.0)
+    shell.close_market()
+    shell.tick(90 * 86400)
+    shell.broker.cancel_all("AAPL")
+    shell.send(*shell.broker.deliver())
+    assert len(ocos(shell)) == 1
+    assert shell.broker.stop_qty("AAPL") == 150
+
+
+def test_protection_accepted_and_rejected_again_and_again_ends_in_an_exit() -> None:
+    shell = holding()
+    real = shell.broker._accept
+
+    def late(request: OrderRequest) -> object:
+        order = real(request)
+        if request.order_class is OrderClass.OCO:
+            shell.broker._end(order, "rejected")
+        return order
+
+    shell.broker._accept = late  # type: ignore[method-assign, assignment]
+    shell.broker.cancel_all("AAPL")
+    shell.send(*shell.broker.deliver())
+    for _ in range(20):
+        shell.tick(1)
+    assert len(ocos(shell)) == 3
+    assert shell.broker.positions["AAPL"] == 0
+
+
+def test_a_foreign_bracket_whose_legs_are_awake_counts_and_is_cancelled_by_its_leg_when_leaving() -> None:
+    """After a lost journal our own groups are foreign: their stops protect, and an exit must be able to end them."""
+    shell = holding()
+    fresh = Shell()
+    fresh.broker = shell.broker
+    fresh.start()
+    assert ocos(fresh) == []
+    assert fresh.broker.stop_qty("AAPL") == 150
+    fresh.operator("flatten")
+    for _ in range(6):
+        fresh.tick(10)
+    assert fresh.broker.positions["AAPL"] == 0
+    assert fresh.broker.stop_qty("AAPL") == 0
