@@ -18,6 +18,7 @@ from alphatrade_pipelines.trading.events import BrokerSeen, Outcome
 
 log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 0.5
+CLOCK_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def flatten_directly(gateway: AlpacaGateway, patience_s: float = 60.0, sleep: Ca
     until = time.monotonic() + patience_s
     closing: dict[str, str] = {}
     while True:
-        seen, is_open = _look(gateway), gateway.clock().is_open
+        seen, is_open = _look(gateway), gateway.clock(CLOCK_ATTEMPTS).is_open
         positions = tuple((position.symbol, position.qty) for position in seen.positions if position.qty)
         # the legs that protect a position hang below its filled entry
         alive = [order for order in wire.flatten(seen.orders) if order.is_live]
@@ -67,8 +68,8 @@ def flatten_directly(gateway: AlpacaGateway, patience_s: float = 60.0, sleep: Ca
 
 
 def _look(gateway: AlpacaGateway) -> BrokerSeen:
-    began = gateway.clock().at
-    return gateway.read_broker(gateway.clock().at, began)
+    began = gateway.clock(CLOCK_ATTEMPTS).at
+    return gateway.read_broker(gateway.clock(CLOCK_ATTEMPTS).at, began)
 
 
 def _cancel(orders: list[BrokerOrder], gateway: AlpacaGateway) -> None:

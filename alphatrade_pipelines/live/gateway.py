@@ -11,6 +11,7 @@ is sent at most once per call: what to do about it is the core's decision.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ import structlog
 
 from alphatrade_pipelines.live import wire
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
+from alphatrade_pipelines.live.throttle import Lane, Throttle, Valve
 from alphatrade_pipelines.live.transport import (
     AdapterFactory,
     BrokerRefusedError,
@@ -38,9 +40,12 @@ from alphatrade_pipelines.live.transport import (
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
+from alphatrade_pipelines.trading.ids import names_entry
 
 log = structlog.get_logger(__name__)
 OUTCOMES = {Reach.NEVER_SENT: Outcome.UNSENT, Reach.ANSWERED: Outcome.REFUSED, Reach.UNKNOWN: Outcome.UNKNOWN}
+# Alpaca allows 200 a minute for a key
+REQUESTS_PER_MINUTE = 180
 ORDERS_PAGE = 500
 FILLS_PAGE = 100
 # re-read this much before the last known moment: a REST view may lag what the stream already told
@@ -50,26 +55,30 @@ PROCESSING_DELAY = timedelta(days=120)
 
 
 class Broker(Protocol):
-    """What a session needs from a broker; every call blocks and is made from one worker thread."""
+    """What a session needs from a broker; every call blocks. Orders (``execute``), reads (``execute`` of a ReadBroker) and glances
+    (``account``, ``clock``, ``corporate_actions``) may run side by side, each kind from one thread."""
 
     def execute(self, command: Command, at: datetime) -> Event | None: ...
 
-    def account(self) -> AccountState: ...
+    def account(self, attempts: int = 1) -> AccountState: ...
 
-    def clock(self) -> wire.BrokerClock: ...
+    def clock(self, attempts: int = 1) -> wire.BrokerClock: ...
 
     def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a broker is waited for: seconds to connect and for an answer, attempts of a read, and the pause after the first of them
-    (doubling)."""
+    """How long a broker is waited for: seconds to connect and for an answer (``glance_timeout``: for the clock or the account, which the
+    session waits for in its loop), attempts of a read, and the pause after the first of them (doubling). ``requests_per_minute``: our own
+    limit, below the broker's (None: ``REQUESTS_PER_MINUTE``, in simulation none)."""
 
     connect_timeout: float = 3.0
     read_timeout: float = 10.0
     read_attempts: int = 4
     first_wait: float = 0.25
+    glance_timeout: float = 3.0
+    requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +106,32 @@ class AlpacaGateway:
         self._config = config
         self._fills_since = fills_since
         self._live_ids: set[str] = set(believed_live)
-        self._trading = self._trading_client()
+        limit = config.patience.requests_per_minute or (None if config.mode == "sim" else REQUESTS_PER_MINUTE)
+        self._throttle = None if limit is None else Throttle(limit, sleep=config.sleep)
+        patience = config.patience
+        # a connection each for orders, for reads and for glances: one that hangs holds up none of the others
+        self._trading = self._trading_client(patience.read_timeout)
+        self._reading = self._trading_client(patience.read_timeout)
+        self._glancing = self._trading_client(patience.glance_timeout)
         self._actions = self._actions_client()
+        self._lane = self._throttled(self._trading, Lane.EXIT)
+        self._throttled(self._reading, Lane.READ)
+        self._throttled(self._glancing, Lane.READ)
+        self._noting = threading.Lock()
 
-    def _harden(self, client: Any) -> None:
-        config, patience = self._config, self._config.patience
-        harden(client, (patience.connect_timeout, patience.read_timeout), config.mode != "sim", config.adapter)
+    def _harden(self, client: Any, read_timeout: float) -> None:
+        config = self._config
+        harden(client, (config.patience.connect_timeout, read_timeout), config.mode != "sim", config.adapter)
 
-    def _trading_client(self) -> Any:
+    def _throttled(self, client: Any, lane: Lane) -> Valve | None:
+        return None if self._throttle is None else Valve(client, self._throttle, lane)
+
+    def _ask_as(self, lane: Lane) -> None:
+        """The next request on the orders' connection spends from this lane."""
+        if self._lane is not None:
+            self._lane.lane = lane
+
+    def _trading_client(self, read_timeout: float) -> Any:
         from alpaca.trading.client import TradingClient
 
         config = self._config
@@ -115,7 +142,7 @@ class AlpacaGateway:
             raw_data=True,
             url_override=config.endpoints.trading,
         )
-        self._harden(client)
+        self._harden(client, read_timeout)
         return client
 
     def _actions_client(self) -> Any:
@@ -128,7 +155,7 @@ class AlpacaGateway:
             raw_data=True,
             url_override=config.endpoints.data,
         )
-        self._harden(client)
+        self._harden(client, config.patience.read_timeout)
         return client
 
     # ---- commands
@@ -158,6 +185,7 @@ class AlpacaGateway:
             body = wire.sdk_request(request)
         except ValueError as error:
             return SubmitEnded(at, request.client_order_id, Outcome.DENIED, reason=f"not sent: {error}")
+        self._ask_as(Lane.ENTRY if names_entry(request.client_order_id) else Lane.EXIT)
         try:
             order = wire.broker_order(self._trading.submit_order(body))
         except Exception as error:  # noqa: BLE001 - whatever happened, the outcome must be named; nothing is swallowed
@@ -188,6 +216,7 @@ class AlpacaGateway:
 
     def cancel(self, broker_id: str, at: datetime) -> CancelEnded:
         """Ask for a cancel. CONFIRMED means the request was taken; whether the order is cancelled, an update will say."""
+        self._ask_as(Lane.EXIT)
         try:
             self._trading.cancel_order_by_id(UUID(broker_id))
         except Exception as error:  # noqa: BLE001 - see submit
@@ -201,6 +230,7 @@ class AlpacaGateway:
 
     def replace(self, command: ReplaceOrder, at: datetime) -> ReplaceEnded:
         """Ask for a replacement. CONFIRMED gives the new order; the old one may still fill first, then the new one is rejected."""
+        self._ask_as(Lane.EXIT)
         try:
             order = wire.broker_order(self._trading.replace_order_by_id(UUID(command.broker_id), wire.sdk_replacement(command)))
         except Exception as error:  # noqa: BLE001 - see submit
@@ -222,6 +252,7 @@ class AlpacaGateway:
 
     def close_position(self, symbol: str, at: datetime) -> CloseEnded:
         """Ask the broker to close a position at market. The order it makes has a name of its own."""
+        self._ask_as(Lane.EXIT)
         try:
             order = wire.broker_order(self._trading.close_position(symbol))
         except Exception as error:  # noqa: BLE001 - see submit
@@ -233,9 +264,11 @@ class AlpacaGateway:
         return CloseEnded(at, symbol, Outcome.CONFIRMED, order)
 
     def probe(self, client_order_id: str, at: datetime) -> OrderProbed:
-        """Ask for one client order id. REFUSED: the broker answered that it has none. UNKNOWN: it did not answer."""
+        """Ask for one client order id, once (exits use the same connection). REFUSED: the broker answered that it has none. UNKNOWN: it did
+        not answer."""
+        self._ask_as(Lane.PROBE)
         try:
-            order = wire.broker_order(self._read(lambda: self._trading.get_order_by_client_id(client_order_id), "order by client id"))
+            order = wire.broker_order(read(lambda: self._trading.get_order_by_client_id(client_order_id), "order by client id", 1))
         except BrokerRefusedError as error:
             return OrderProbed(at, client_order_id, Outcome.REFUSED if error.failure.is_absent else Outcome.UNKNOWN)
         except (BrokerUnavailableError, wire.WireError) as error:
@@ -246,13 +279,17 @@ class AlpacaGateway:
 
     # ---- reads
 
-    def account(self) -> AccountState:
-        """The account. Raises: BrokerUnavailableError (BrokerRefusedError when the keys are wrong)."""
-        return wire.account_state(self._read(self._trading.get_account, "account"))
+    def account(self, attempts: int = 1) -> AccountState:
+        """A glance at the account. Raises: BrokerUnavailableError (BrokerRefusedError when the keys are wrong)."""
+        return wire.account_state(
+            read(self._glancing.get_account, "account", attempts, self._config.patience.first_wait, self._config.sleep)
+        )
 
-    def clock(self) -> wire.BrokerClock:
-        """The broker's clock. Raises: BrokerUnavailableError."""
-        return wire.broker_clock(self._read(lambda: self._trading.get("/clock"), "clock"))
+    def clock(self, attempts: int = 1) -> wire.BrokerClock:
+        """A glance at the broker's clock. Raises: BrokerUnavailableError."""
+        return wire.broker_clock(
+            read(lambda: self._glancing.get("/clock"), "clock", attempts, self._config.patience.first_wait, self._config.sleep)
+        )
 
     def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]:
         """Splits and cash dividends with an ex-date in [start, end]. Raises: BrokerUnavailableError."""
@@ -272,8 +309,8 @@ class AlpacaGateway:
         since = self._fills_since or began
         orders = self._orders(since)
         executions = self._executions(since)
-        positions = [wire.broker_position(raw) for raw in self._read(self._trading.get_all_positions, "positions")]
-        account = self.account()
+        positions = [wire.broker_position(raw) for raw in self._read(self._reading.get_all_positions, "positions")]
+        account = wire.account_state(self._read(self._reading.get_account, "account"))
         self._fills_since = max(since, began - OVERLAP)
         return BrokerSeen(at, began, tuple(positions), tuple(orders), tuple(executions), since, account)
 
@@ -289,7 +326,9 @@ class AlpacaGateway:
         for order in [*self._list_orders("open", None), *self._list_orders("all", since)]:
             found[order.broker_id] = order
         shown = {order.broker_id for order in wire.flatten(found.values())}
-        asked = deque(sorted(self._live_ids - shown))
+        with self._noting:
+            watched = set(self._live_ids)
+        asked = deque(sorted(watched - shown))
         while asked:
             gone = self._order_by_id(asked.popleft())
             for order in wire.flatten([gone]) if gone is not None else []:
@@ -298,7 +337,9 @@ class AlpacaGateway:
                     asked.append(order.replaced_by)
             if gone is not None:
                 found.setdefault(gone.broker_id, gone)
-        self._live_ids = {order.broker_id for order in wire.flatten(found.values()) if order.is_live}
+        alive = {order.broker_id for order in wire.flatten(found.values()) if order.is_live}
+        with self._noting:  # what was sent while this read was under way stays watched
+            self._live_ids = (self._live_ids - watched) | alive
         return [found[key] for key in sorted(found)]
 
     def _list_orders(self, status: str, after: datetime | None) -> list[BrokerOrder]:
@@ -310,7 +351,7 @@ class AlpacaGateway:
         found: dict[str, BrokerOrder] = {}
         while True:
             query = GetOrdersRequest(status=QueryOrderStatus(status), limit=ORDERS_PAGE, after=after, direction=Sort.ASC, nested=True)
-            page = [wire.broker_order(raw) for raw in self._read(lambda query=query: self._trading.get_orders(query), f"{status} orders")]
+            page = [wire.broker_order(raw) for raw in self._read(lambda query=query: self._reading.get_orders(query), f"{status} orders")]
             fresh = [order for order in page if order.broker_id not in found]
             found.update({order.broker_id: order for order in fresh})
             last = max((order.submitted_at for order in page if order.submitted_at), default=None)
@@ -323,7 +364,7 @@ class AlpacaGateway:
         from alpaca.trading.requests import GetOrderByIdRequest
 
         try:
-            raw = self._read(lambda: self._trading.get_order_by_id(broker_id, GetOrderByIdRequest(nested=True)), f"order {broker_id}")
+            raw = self._read(lambda: self._reading.get_order_by_id(broker_id, GetOrderByIdRequest(nested=True)), f"order {broker_id}")
         except BrokerRefusedError as error:
             if error.failure.is_absent:
                 return None
@@ -339,14 +380,15 @@ class AlpacaGateway:
             "after": since.isoformat().replace("+00:00", "Z"),
         }
         while True:
-            page = self._read(lambda query=dict(query): self._trading.get("/account/activities", query), "fill activities")
+            page = self._read(lambda query=dict(query): self._reading.get("/account/activities", query), "fill activities")
             found.extend(wire.execution_of_activity(raw) for raw in page)
             if len(page) < FILLS_PAGE:
                 return found
             query["page_token"] = page[-1]["id"]
 
     def _note(self, order: BrokerOrder) -> None:
-        self._live_ids.update(each.broker_id for each in wire.flatten([order]) if each.is_live)
+        with self._noting:
+            self._live_ids.update(each.broker_id for each in wire.flatten([order]) if each.is_live)
 
     def _read(self, call: Any, what: str) -> Any:
         patience = self._config.patience
@@ -354,6 +396,6 @@ class AlpacaGateway:
 
     def close(self) -> None:
         """Give the sockets back."""
-        for client in (self._trading, self._actions):
+        for client in (self._trading, self._reading, self._glancing, self._actions):
             session: requests.Session = client._session
             session.close()

@@ -1,7 +1,8 @@
 """Everything that can wake a session, in one queue with an order of precedence.
 
-A stop comes first; then stream states, corporate actions, order updates, the clock, operators; bars and decisions come last, so
-that a decision never overlooks a fill that has already arrived. A lockstep harness may hold kinds back until a step is complete.
+A stop comes first; then stream states, corporate actions, order updates, what a read brought, the clock, operators; bars and decisions
+come last, so that a decision never overlooks a fill that has already arrived. A lockstep harness may hold kinds back until a step is
+complete.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from alphatrade_pipelines.trading.domain import StopPolicy
+from alphatrade_pipelines.trading.events import BrokerSeen
 
 
 class Kind(IntEnum):
@@ -25,10 +27,11 @@ class Kind(IntEnum):
     STREAM = 1
     MORNING = 2
     UPDATE = 3
-    TICK = 4
-    OPERATOR = 5
-    BAR = 6
-    DECIDE = 7
+    READ = 4
+    TICK = 5
+    OPERATOR = 6
+    BAR = 7
+    DECIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,16 @@ class UpdateArrived:
     """One raw ``trade_updates`` message."""
 
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDone:
+    """What a reconciliation read brought: ``seen``, None when the broker did not answer, or an ``error`` of our own. ``again``: why it was
+    asked for once more meanwhile, empty if it was not."""
+
+    seen: BrokerSeen | None
+    again: str = ""
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +102,13 @@ class OperatorRequest:
     who: str
 
 
-Stimulus = StopSession | StreamChanged | UpdateArrived | BarArrived | Morning | Tick | Decide | OperatorRequest
+Stimulus = StopSession | StreamChanged | UpdateArrived | ReadDone | BarArrived | Morning | Tick | Decide | OperatorRequest
 KINDS: dict[type, Kind] = {
     StopSession: Kind.STOP,
     StreamChanged: Kind.STREAM,
     Morning: Kind.MORNING,
     UpdateArrived: Kind.UPDATE,
+    ReadDone: Kind.READ,
     Tick: Kind.TICK,
     OperatorRequest: Kind.OPERATOR,
     BarArrived: Kind.BAR,
@@ -154,6 +168,16 @@ class Inbox:
         self._held.difference_update(kinds)
         self._idle.clear()
         self._changed.set()
+
+    def pick(self, kind: Kind) -> Stimulus | None:
+        """The oldest waiting stimulus of one kind, held back or not; None when there is none."""
+        entry = min((entry for entry in self._heap if entry[0] == kind), default=None)
+        if entry is None:
+            return None
+        self._heap.remove(entry)
+        heapq.heapify(self._heap)
+        self.taken[kind] += 1
+        return entry[2]
 
     def arrived(self, kind: Kind) -> int:
         """How many of this kind ever arrived: handed out or still waiting."""

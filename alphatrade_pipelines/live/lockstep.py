@@ -116,6 +116,7 @@ class Lockstep:
         Venue time waits for a reconnect: here a second of wall clock would be hours of market in which nobody watches.
         """
         while True:
+            await session.shell.finish_reading()
             await session.inbox.idle()
             quiet_since = session.inbox.handed_out
             state = await self._admin.ask("GET", "state")
@@ -124,7 +125,7 @@ class Lockstep:
                 continue
             await self._arrival(session, state)
             # whatever was dealt with since the counts were taken may have sent an order, and so caused messages they do not hold
-            if session.inbox.is_idle and session.inbox.handed_out == quiet_since:
+            if session.inbox.is_idle and session.inbox.handed_out == quiet_since and not session.shell.is_reading:
                 return
 
     async def _arrival(self, session: LiveSession, counts: Json) -> None:

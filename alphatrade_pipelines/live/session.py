@@ -22,7 +22,7 @@ import structlog
 from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import check_arming
 from alphatrade_pipelines.live.health import Heartbeat, write_heartbeat
-from alphatrade_pipelines.live.inbox import Inbox, Stimulus, StopSession, Tick
+from alphatrade_pipelines.live.inbox import Inbox, Kind, Stimulus, StopSession, Tick
 from alphatrade_pipelines.live.shell import Instruments, Shell, utc_now
 from alphatrade_pipelines.live.status import Observer, SessionResult, SessionStatus, StopSwitch, status_of
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
@@ -33,6 +33,7 @@ from alphatrade_pipelines.trading.events import PriceSeen, SessionEnded, Session
 log = structlog.get_logger(__name__)
 Sink = Callable[[Stimulus], None]
 SETTLE_LOOK_S = 0.5
+START_ATTEMPTS = 4
 
 
 class StreamPair(Protocol):
@@ -98,7 +99,7 @@ class LiveSession:
     def __init__(self, config: SessionConfig, tools: Instruments, around: Surroundings) -> None:
         self.config, self.tools, self.around = config, tools, around
         self.inbox = Inbox()
-        self.shell = Shell(config.core, tools)
+        self.shell = Shell(config.core, tools, self.inbox.put)
         self.streams = around.streams(self.inbox.put)
         self.stopping: StopSession | None = None
         self._settle_until = float("inf")
@@ -148,9 +149,9 @@ class LiveSession:
         self.streams.start()
         await self._wait_for_streams()
         await pace.begin(self)
-        if not await shell.read_clock():
+        if not await shell.read_clock(START_ATTEMPTS):
             raise BrokerUnavailableError("the broker's clock could not be read: is the broker reachable?")
-        account = await shell.call(self.tools.broker.account)
+        account = await shell.call(lambda: self.tools.broker.account(START_ATTEMPTS))
         check_arming(self.config.mode, self.config.armed_account, account.account_number, brain.model.profile)
         missed = await shell.call(lambda: self.around.catch_up(brain.last_start, shell.now))
         core = self.config.core.to_json()
@@ -160,7 +161,15 @@ class LiveSession:
             if symbol not in shell.engine.state.marks:
                 await shell.pump(PriceSeen(shell.now, symbol, Decimal(repr(close))))
         await shell.tick()
+        await self._look_around()
         await self._decide_on(missed)
+
+    async def _look_around(self) -> None:
+        """What was missed is only decided on once the broker has been read."""
+        await self.shell.finish_reading()
+        while (done := self.inbox.pick(Kind.READ)) is not None:
+            await self.shell.take(done)
+            await self.shell.finish_reading()
 
     async def _wait_for_streams(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The shell around the core: stimuli become events, commands become calls, outcomes become events again, until nothing follows.
 
-Nothing is decided here. REST calls run in one worker thread, so the loop keeps reading the streams while the broker thinks.
+Nothing is decided here. REST calls run in worker threads, so the loop keeps reading the streams while the broker thinks. Orders are sent
+one after the other and their answers awaited; a reconciliation read runs beside them, so that one that hangs never holds up an exit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from alphatrade_pipelines.journal.snapshots import Parts
 from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.gateway import Broker
-from alphatrade_pipelines.live.inbox import BarArrived, Decide, Morning, OperatorRequest, Stimulus, StreamChanged, Tick, UpdateArrived
+from alphatrade_pipelines.live.inbox import (
+    BarArrived,
+    Decide,
+    Morning,
+    OperatorRequest,
+    ReadDone,
+    Stimulus,
+    StreamChanged,
+    Tick,
+    UpdateArrived,
+)
 from alphatrade_pipelines.live.memory import blank, fold
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
@@ -37,6 +48,7 @@ from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.engine import Engine, EventLog
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
+    BrokerSeen,
     ClockTicked,
     CorporateActionApplied,
     Event,
@@ -115,8 +127,10 @@ class Instruments:
 class Shell:
     """Takes stimuli one at a time. ``engine`` is the replayed core; ``summary`` and ``meter`` cover the whole journal."""
 
-    def __init__(self, core: CoreConfig, tools: Instruments) -> None:
+    def __init__(self, core: CoreConfig, tools: Instruments, put: Callable[[Stimulus], None]) -> None:
+        """``put`` hands a stimulus to the session: what a background read brought comes back that way."""
         self.tools = tools
+        self._put = put
         self.memory = tools.start.parts if tools.start is not None else _read_all(tools.journal, core)
         self.summary: Summary = self.memory["summary"]
         self.meter: ProtectionMeter = self.memory["meter"]
@@ -124,7 +138,11 @@ class Shell:
         self.alerts = 0
         self._clock: BrokerClock | None = None
         self._morning_done: date | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="broker")
+        self._orders, self._reads, self._glances = (
+            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("orders", "reads", "glances")
+        )
+        self._reading: asyncio.Task[None] | None = None
+        self._read_again = ""
 
     @property
     def now(self) -> datetime:
@@ -146,12 +164,15 @@ class Shell:
         return f"cannot be written: {self.engine.backlog} events wait in memory; entries are halted, exits go on"
 
     async def call(self, function: Callable[[], Answer]) -> Answer:
-        """Run something that blocks in the worker thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+        """Run something short that blocks, a glance at the broker, in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._glances, function)
 
     def close(self) -> None:
-        """Let the worker thread end once its call is over."""
-        self._worker.shutdown(wait=False)
+        """Let the worker threads end once their calls are over."""
+        if self._reading is not None:
+            self._reading.cancel()
+        for worker in (self._orders, self._reads, self._glances):
+            worker.shutdown(wait=False)
 
     # ---- the core's loop
 
@@ -187,8 +208,52 @@ class Shell:
             say = getattr(log, ALERT_LOG.get(command.level, "error"))
             say("alert", level=command.level, code=command.code, detail=command.detail)
             return None
+        if isinstance(command, ReadBroker):
+            self._read(command)
+            return None
         at = self.now
-        return await self.call(lambda: self.tools.broker.execute(command, at))
+        return await asyncio.get_running_loop().run_in_executor(self._orders, lambda: self.tools.broker.execute(command, at))
+
+    # ---- reads
+
+    @property
+    def is_reading(self) -> bool:
+        """A reconciliation read is under way."""
+        return self._reading is not None and not self._reading.done()
+
+    def _read(self, command: ReadBroker) -> None:
+        """Read the broker in the background; asked again meanwhile, read once more afterwards: the first may have looked too early."""
+        if self.is_reading:
+            self._read_again = command.reason
+            return
+        self._reading = asyncio.create_task(self._read_in_background(command))
+
+    async def _read_in_background(self, command: ReadBroker) -> None:
+        at, broker = self.now, self.tools.broker
+        seen: BrokerSeen | None = None
+        failure: BaseException | None = None
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._reads, lambda: broker.execute(command, at))
+            seen = answer if isinstance(answer, BrokerSeen) else None
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the stimulus: a task of its own must not hide it
+            failure = error
+        again, self._read_again = self._read_again, ""
+        self._put(ReadDone(seen, again, failure))
+
+    async def finish_reading(self) -> None:
+        """Wait for the read that is under way, if there is one; its answer is a stimulus like any other."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+
+    async def _seen(self, done: ReadDone) -> None:
+        if done.error is not None:
+            raise done.error
+        if done.seen is not None:  # no answer is no news; the next tick asks again
+            await self.pump(done.seen)
+            if done.again:
+                self._read(ReadBroker(done.again))
 
     # ---- stimuli
 
@@ -201,6 +266,8 @@ class Shell:
                 await self.morning()
             case UpdateArrived(data=data):
                 await self._update(data)
+            case ReadDone():
+                await self._seen(stimulus)
             case BarArrived():
                 self.tools.builder.add(stimulus)
             case Decide():
@@ -210,10 +277,10 @@ class Shell:
             case OperatorRequest():
                 await self.pump(OperatorAsked(self.now, stimulus.request, stimulus.who))
 
-    async def read_clock(self) -> bool:
+    async def read_clock(self, attempts: int = 1) -> bool:
         """Ask the broker for the time; False, and the last known time stands, when it does not answer."""
         try:
-            self._clock = await self.call(self.tools.broker.clock)
+            self._clock = await self.call(lambda: self.tools.broker.clock(attempts))
         except (BrokerUnavailableError, WireError) as error:
             log.error("clock not read", error=str(error))
             return False
@@ -256,26 +323,29 @@ class Shell:
             update = trade_update(data, self.now)  # type: ignore[arg-type]
         except WireError as error:
             log.error("unreadable trade update", error=str(error), data=repr(data)[:500])
-            await self.reread("unreadable trade update")
+            self.reread("unreadable trade update")
             return
         await self.pump(update)
 
     async def _stream(self, change: StreamChanged) -> None:
         if change.garbled:
-            await self.reread(f"{change.name}: {change.detail}")
+            self.reread(f"{change.name}: {change.detail}")
         else:
             await self.pump(StreamStateSeen(self.now, change.name, change.connected, change.detail))
 
-    async def reread(self, reason: str) -> None:
+    def reread(self, reason: str) -> None:
         """What a lost or garbled message said can only be had by asking."""
-        answer = await self._execute(ReadBroker(reason))
-        if answer is not None:
-            await self.pump(answer)
+        self._read(ReadBroker(reason))
 
     # ---- bars
 
     async def decide(self) -> None:
-        """Work off every timestamp that is complete, oldest first; between bars, go on with a better model if there is one."""
+        """Work off every timestamp that is complete, oldest first; between bars, go on with a better model if there is one.
+
+        Without a look at the broker every signal would be denied: while one is on its way, decisions wait for it (and soon come late).
+        """
+        if not self.engine.state.ready and self.is_reading:
+            return
         for bars in self.tools.builder.complete(self.now):
             sound, late = self._judge(bars)
             if sound.empty:

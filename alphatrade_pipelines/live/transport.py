@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -38,6 +38,14 @@ class BrokerRefusedError(BrokerUnavailableError):
     def __init__(self, what: str, failure: Failure) -> None:
         super().__init__(f"{what}: the broker refused with HTTP {failure.status} (code {failure.code}): {failure.message}")
         self.failure = failure
+
+
+class ThrottledError(requests.ConnectionError):
+    """Held back by our own rate limit, so never sent. ``wait_s``: when to come again."""
+
+    def __init__(self, lane: str, wait_s: float) -> None:
+        super().__init__(f"held back by our own rate limit ({lane} lane), free in {wait_s:.1f} s")
+        self.wait_s = wait_s
 
 
 class Reach(StrEnum):
@@ -100,7 +108,10 @@ def failure_of(error: Exception) -> Failure:
     from alpaca.common.exceptions import APIError
 
     if isinstance(error, APIError):
-        return _failure_of_answer(error.status_code, str(error), _retry_after(error.response))
+        headers = getattr(error.response, "headers", None) or {}
+        return _failure_of_answer(error.status_code, str(error), retry_after(headers) if error.status_code == 429 else None)
+    if isinstance(error, ThrottledError):
+        return Failure(Reach.NEVER_SENT, None, None, str(error), error.wait_s)
     if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
         return Failure(Reach.NEVER_SENT, None, None, f"not sent: {type(error).__name__}")
     return Failure(Reach.UNKNOWN, None, None, f"no answer: {type(error).__name__}")
@@ -112,9 +123,8 @@ def _failure_of_answer(status: int | None, body: str, retry_after_s: float | Non
     return Failure(Reach.ANSWERED if provable else Reach.UNKNOWN, status, code, message, retry_after_s)
 
 
-def _retry_after(response: Any) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds until the rate limit resets: ``Retry-After``, else ``X-RateLimit-Reset`` (epoch) against the answer's own ``Date``."""
-    headers = getattr(response, "headers", None) or {}
     try:
         if "Retry-After" in headers:
             return max(0.0, float(headers["Retry-After"]))

@@ -8,6 +8,7 @@ DENIALS: dict[str, str] = {
     "SESSION_NOT_STARTED": "no session has started, or the account has not been seen",
     "SESSION_STOPPING": "a stop was requested",
     "SESSION_NOT_RECONCILED": "the broker has not been read since the session, or its stream, (re)started",
+    "SESSION_BROKER_STALE": "the last read of the broker that succeeded is older than `read_max_age_s`",
     "SESSION_CLOSED": "the market is closed and entries may not queue for the open (`entries_when_closed`)",
     "SESSION_CLOSING": "the session ends within `no_entry_before_close_s`",
     "STATE_HALTED": "trading is halted: by a person, by the broker's word on the account, or by a journal that cannot be written",

@@ -19,6 +19,11 @@ def entry_denial(state: CoreState, signal: Signal) -> Denial | None:
     return _session_denial(state) or _signal_denial(state, signal) or _symbol_denial(state, signal.symbol) or _price_denial(state, signal)
 
 
+def is_broker_stale(state: CoreState) -> bool:
+    """No read of the broker has succeeded for too long: what it holds is anybody's guess."""
+    return state.broker_seen_at is None or state.clock - state.broker_seen_at > timedelta(seconds=state.config.read_max_age_s)
+
+
 def _session_denial(state: CoreState) -> Denial | None:
     if state.session is None or state.account is None:
         return Denial("SESSION_NOT_STARTED", "no session has started")
@@ -26,6 +31,8 @@ def _session_denial(state: CoreState) -> Denial | None:
         return Denial("SESSION_STOPPING", f"a stop was requested ({state.stopping})")
     if not state.ready:
         return Denial("SESSION_NOT_RECONCILED", "the broker has not been read since the session or its stream (re)started")
+    if is_broker_stale(state):
+        return Denial("SESSION_BROKER_STALE", f"the broker last answered a read at {state.broker_seen_at}")
     if state.trading is TradingState.HALTED:
         return Denial("STATE_HALTED", state.halted or "the broker blocks trading in this account")
     if state.reducing:

@@ -77,8 +77,11 @@ def _session_started(state: CoreState, event: SessionStarted) -> Iterator[Item]:
 
 def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
     seen = state.broker_seen_at
-    interval = timedelta(seconds=state.config.reconcile_interval_s)
-    if state.session is not None and (not state.ready or seen is None or event.at - seen >= interval):
+    seconds = state.config.reconcile_interval_s
+    if state.stream_lost:  # reading takes the place of being told
+        seconds = min(seconds, state.config.stream_lost_interval_s)
+    unread = seen is None or not (state.ready or state.stream_lost)
+    if state.session is not None and (unread or seen is None or event.at - seen >= timedelta(seconds=seconds)):
         yield ReadBroker("interval")
     yield from report_exposure(state)
     for symbol in state.active_symbols():

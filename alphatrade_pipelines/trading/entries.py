@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from alphatrade_pipelines.risk import Denial, PositionSize, size_position
 from alphatrade_pipelines.risk.limits import Book, Claim, check_entry
-from alphatrade_pipelines.trading.checks import entry_denial
+from alphatrade_pipelines.trading.checks import entry_denial, is_broker_stale
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, Signal, StopPolicy, TimeInForce
 from alphatrade_pipelines.trading.events import EntryDenied, Event, OrderIntended
@@ -37,8 +37,8 @@ def consider_signal(state: CoreState, signal: Signal) -> Iterator[Item]:
 def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
     """Try a refused entry again once its pause is over, if every check still passes."""
     retry = state.entry_retries.get(symbol)
-    if retry is None or state.clock < retry.not_before:
-        return
+    if retry is None or state.clock < retry.not_before or is_broker_stale(state):
+        return  # after a night the read asked for at the same tick is still on its way
     signal = state.signals[symbol]
     denial = entry_denial(state, signal)
     yield _denied(state, signal, denial) if denial else _bracket(state, signal, retry.qty, retry.attempt, retry.stop, retry.target)

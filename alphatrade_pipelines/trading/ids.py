@@ -8,10 +8,12 @@ Alpaca demands, readable in a broker's order list.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 
 MAX_LENGTH = 48
 EXIT_REASON = "exit:"
+_ENTRY = re.compile(r"\w+-\d{8}T\d{4}-e\d+-[0-9a-f]{16}")
 _LETTER = {"entry": "e", "protect": "p", "exit": "x", "trim": "t", "replace": "r"}
 
 
@@ -28,6 +30,11 @@ def client_order_id(decision: str, symbol: str, at: datetime, purpose: str, atte
     if len(name) > MAX_LENGTH:
         raise ValueError(f"Expected a client order id of at most {MAX_LENGTH} characters, was {len(name)}: {name}")
     return name
+
+
+def names_entry(name: str) -> bool:
+    """Whether a client order id of ours belongs to an order that opens a position."""
+    return _ENTRY.fullmatch(name) is not None
 
 
 def exit_decision(reason: str, decision: str) -> str:

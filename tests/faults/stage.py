@@ -222,6 +222,7 @@ class Stage(Lockstep):
         if not self.streams_may_be_down:
             await super()._settle(session)
             return
+        await session.shell.finish_reading()
         await session.inbox.idle()
 
     async def _arrival(self, session: LiveSession, counts: dict[str, Any]) -> None:

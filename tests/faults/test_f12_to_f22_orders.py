@@ -131,7 +131,7 @@ async def test_f18_a_cancel_loses_its_race_against_a_fill(tmp_path: Path) -> Non
 
 
 async def test_f19_a_replace_answered_then_rejected_while_the_old_order_fills(tmp_path: Path) -> None:
-    """Somebody moves the stop; while the replacement is pending the old stop fills: the new one is rejected, the position follows the fills."""
+    """Somebody moves the stop; while that is pending the old stop fills: the new one is rejected, the position follows the fills."""
     async with play(Script(FALL, ONE), tmp_path) as stage:
         await stage.until_minute(4)
         await stage.arm({"kind": "replace_lag", "seconds": 300})  # the shipped f19 says six hours

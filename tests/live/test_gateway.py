@@ -224,9 +224,12 @@ def test_reads_are_retried_and_then_say_unavailable(broker: HostileBroker) -> No
         "next_close": "2026-07-24T16:00:00-04:00",
     }
     broker.script = deque([Reply(503), Reply(200, clock)])
-    assert gateway.clock().at == datetime(2026, 7, 24, 14, 42, 0, 123456, tzinfo=UTC)
+    assert gateway.clock(2).at == datetime(2026, 7, 24, 14, 42, 0, 123456, tzinfo=UTC)
     broker.script = deque([Reply(503), Reply(0)])
     with pytest.raises(BrokerUnavailableError, match="2 attempts"):
+        gateway.clock(2)
+    broker.script.append(Reply(503))
+    with pytest.raises(BrokerUnavailableError, match="1 attempts"):
         gateway.clock()
     broker.script.append(Reply(401, {"message": "unauthorized."}))
     with pytest.raises(BrokerRefusedError, match="401"):

@@ -20,7 +20,11 @@ class Wire:
         self.inbox = Inbox()
         self.sent, self.arrived, self.asked = 1, 0, 0
         self._chain, self._delay = chain, delay
+        self.shell = SimpleNamespace(is_reading=False, finish_reading=self._finish_reading)
         self.streams = SimpleNamespace(is_up=True, received=(0, 0))
+
+    async def _finish_reading(self) -> None:
+        """No read of the broker is under way here."""
 
     async def ask(self, _method: str, _path: str) -> dict[str, Any]:
         counts = {"trade_updates_sent": self.sent, "data_messages_sent": 0, "trade_connections": 1, "data_connections": 1}
