@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.bars import bars
 from benchmarks.features import features, regime
+from benchmarks.models import models
 from benchmarks.timing import Row, sample_bars, timed
 
 
@@ -70,6 +71,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "bars": bars,
     "features": features,
     "regime": regime,
+    "models": models,
     "backtest": backtest,
     "journal": journal,
     "venue": venue,

@@ -2,9 +2,11 @@
 
     manifest.json              hashes of every other file, data and code versions, configuration; ``content_hash`` seals the manifest itself
     feature_state.json         frozen feature pipeline          model.cbm                  trees
-    calibrator.json            beta calibration                 venn_abers.json            lower and upper bounds
+    calibrator.json            score to probability             venn_abers.json            lower and upper bounds
+    baseline.json              logistic regression              sizing.json                payoff and barriers
     drift_reference.json       features as trained on           baseline_correlation.json  correlation as trained on
-    sizing.json                payoff and barriers
+
+The regime model has no file of its own: it is a feature, and part of the frozen feature state; the manifest says under which name.
 
 The content hash is a function of what was learned from which data by which code: no clock goes into it.
 """
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from alphatrade_pipelines.models.baseline import LogisticBaseline
 from alphatrade_pipelines.models.calibration import Calibrator
 from alphatrade_pipelines.models.errors import BundleFormatError, ModelDataError, TamperedBundleError
 from alphatrade_pipelines.models.payoff import PayoffEstimate
@@ -42,6 +45,7 @@ FILES = (
     "model.cbm",
     "calibrator.json",
     "venn_abers.json",
+    "baseline.json",
     "drift_reference.json",
     "baseline_correlation.json",
     "sizing.json",
@@ -142,6 +146,11 @@ class Bundle:
     def payoff(self) -> PayoffEstimate:
         """Payoff and barriers of the brackets this model predicts."""
         return PayoffEstimate.from_dict(self.json("sizing.json"))
+
+    @cached_property
+    def baseline(self) -> LogisticBaseline:
+        """The logistic regression fitted beside the trees."""
+        return LogisticBaseline.from_dict(self.json("baseline.json"))
 
     @cached_property
     def predictor(self) -> Predictor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from alphatrade_pipelines.models.fitting import FoldFit
 from alphatrade_pipelines.models.metrics import Reliability, auc, brier, log_losses, reliability
 from alphatrade_pipelines.models.paired import paired_bootstrap
 from alphatrade_pipelines.models.payoff import PayoffEstimate
@@ -16,14 +19,17 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
 
     ``log_loss_gain`` is base-rate log loss minus the model's (nats, positive = the model knows something), where the base rate is that of
     the rows each fold was trained on; ``log_loss_gain_error`` is its standard error clustered in time. ``n_effective`` is the number of
-    independent outcomes. ``tradable`` is the share of rows whose lower bound exceeds the break-even probability, ``tradable_return``
-    the mean net return of their brackets, with its clustered error.
+    independent outcomes. ``logit_*`` are the figures of the logistic baseline on the same rows, ``logit_gain`` its log loss minus the
+    model's (positive = the trees are worth having) with a clustered error. ``brier_*`` decompose the Brier score. ``extrapolated`` is the
+    share of rows whose score lies beyond all that calibration saw. ``tradable`` is the share of rows whose lower bound exceeds the
+    break-even probability, ``tradable_return`` the mean net return of their brackets, with its clustered error.
     """
     y, p = oof["label"].to_numpy(np.float64), oof["probability"].to_numpy(np.float64)
     base, returns = oof["base_rate"].to_numpy(np.float64), oof["ret"].to_numpy(np.float64)
     blocks = time_blocks(oof)
     n_effective = effective_size(y, blocks)
-    model_loss, base_loss = log_losses(y, p), log_losses(y, base)
+    logit = oof["logit"].to_numpy(np.float64)
+    model_loss, base_loss, logit_loss = log_losses(y, p), log_losses(y, base), log_losses(y, logit)
     bins = reliability(y, p, n_effective)
     tradable = oof["lower"].to_numpy(np.float64) > payoff.break_even
     metrics = {
@@ -36,10 +42,21 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
         "log_loss_gain_error": clustered_error(base_loss - model_loss, blocks),
         "brier": brier(y, p),
         "base_brier": brier(y, base),
+        "brier_reliability": bins.brier.reliability,
+        "brier_resolution": bins.brier.resolution,
+        "brier_uncertainty": bins.brier.uncertainty,
+        "brier_within": bins.brier.within,
+        "logit_log_loss": float(logit_loss.mean()),
+        "logit_brier": brier(y, logit),
+        "logit_auc": auc(y, logit),
+        "logit_gain": float((logit_loss - model_loss).mean()),
+        "logit_gain_error": clustered_error(logit_loss - model_loss, blocks),
         "ece": bins.ece,
+        "ece_debiased": bins.debiased,
         "ece_noise": bins.noise,
         "ece_noise_95": bins.noise_95,
         "auc": auc(y, p),
+        "extrapolated": float(oof["extrapolated"].mean()),
         "payoff": payoff.payoff,
         "payoff_error": payoff.payoff_error,
         "break_even": payoff.break_even,
@@ -53,8 +70,8 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
     return metrics, bins
 
 
-def fold_table(oof: pd.DataFrame, trees: list[int]) -> pd.DataFrame:
-    """One row a fold: its span, rows, base rates, log losses, AUC and number of trees."""
+def fold_table(oof: pd.DataFrame, fits: Sequence[FoldFit]) -> pd.DataFrame:
+    """One row a fold: its span, rows, base rates, log losses, AUC, number of trees, kind of calibration and the baseline's penalty."""
     rows = []
     for k, part in oof.groupby("fold"):
         y, p = part["label"].to_numpy(np.float64), part["probability"].to_numpy(np.float64)
@@ -69,8 +86,11 @@ def fold_table(oof: pd.DataFrame, trees: list[int]) -> pd.DataFrame:
                 "base_rate_train": float(part["base_rate"].iloc[0]),
                 "log_loss": float(log_losses(y, p).mean()),
                 "base_log_loss": float(log_losses(y, part["base_rate"].to_numpy(np.float64)).mean()),
+                "logit_log_loss": float(log_losses(y, part["logit"].to_numpy(np.float64)).mean()),
                 "auc": auc(y, p),
-                "trees": trees[int(str(k))],
+                "trees": fits[int(str(k))].trees,
+                "calibrator": fits[int(str(k))].calibration.map.kind,
+                "penalty": fits[int(str(k))].baseline.penalty,
             }
         )
     return pd.DataFrame(rows).set_index("fold")

@@ -13,13 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.models.calibration import Calibrator, softened
 from alphatrade_pipelines.models.errors import ModelDataError
-from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
-from alphatrade_pipelines.models.metrics import log_losses
-from alphatrade_pipelines.models.predictor import interval
+from alphatrade_pipelines.models.fitting import CalibrationConfig, FoldFit, fit_fold
+from alphatrade_pipelines.models.learner import LearnerConfig
 from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold
-from alphatrade_pipelines.models.venn_abers import VennAbers
 from alphatrade_pipelines.models.weights import evidence_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -67,44 +64,35 @@ class Rows:
         return self.X.to_numpy(np.float64), self.y.to_numpy(np.float64), self.weight.to_numpy(np.float64)
 
 
-def choose_trees(rows: Rows, learner: LearnerConfig, folds: FoldConfig) -> tuple[int, FloatArray]:
-    """Number of trees with the least weighted log loss over purged inner folds, and the inner out-of-fold scores at that number."""
-    counts = stage_counts(learner)
-    staged = np.full((len(counts), len(rows.y)), np.nan)
-    for train, test in PurgedKFold(folds.inner, folds.embargo, rows.t1).split(rows.X):
-        X, y, w = rows.take(train).arrays
-        model = fit_trees(X, y, w, learner.iterations, learner)
-        staged[:, test] = staged_scores(model, rows.take(test).arrays[0], learner)
-    _, y, w = rows.arrays
-    w = balanced(y, w)
-    losses = np.array([float((w * log_losses(y, stage)).mean()) for stage in staged])
-    best = int(np.argmin(losses))
-    return int(counts[best]), staged[best]
-
-
 def out_of_fold(
-    rows: Rows, learner: LearnerConfig, folds: FoldConfig, fold_features: FoldFeatures | None = None, progress: Progress | None = None
-) -> tuple[pd.DataFrame, list[int]]:
+    rows: Rows,
+    learner: LearnerConfig,
+    folds: FoldConfig,
+    fold_features: FoldFeatures | None = None,
+    progress: Progress | None = None,
+    calibration: CalibrationConfig | None = None,
+) -> tuple[pd.DataFrame, list[FoldFit]]:
     """Predict every row by a model that never saw it, nor any row whose label overlaps it in time.
 
-    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, base_rate: what a calibrator without any score would
-    say, the training rows' softened share of wins) and the number of trees chosen in each fold. Raises ModelDataError naming the fold
-    when its training rows cannot be used.
+    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, extrapolated, logit: what the baseline says,
+    base_rate: what a calibrator without any score would say, the training rows' softened share of wins) and what was fitted in each fold.
+    Raises ModelDataError naming the fold when its training rows cannot be used.
     """
-    pieces, trees = [], []
+    pieces, fits = [], []
     for k, (train, test) in enumerate(PurgedKFold(folds.outer, folds.embargo, rows.t1).split(rows.X)):
         if progress:
             progress("fold", k, folds.outer)
         X = rows.X if fold_features is None else _refitted(fold_features, rows, train)
         try:
-            piece, chosen = _one_fold(rows.take(train, X).reweighted(), rows.take(test, X), learner, folds)
+            fitted = fit_fold(rows.take(train, X).reweighted(), learner, folds, calibration or CalibrationConfig())
         except ModelDataError as error:
             raise ModelDataError(error.expected, f"in fold {k + 1} of {folds.outer}: {error.found}", error.fix) from error
-        pieces.append(piece.assign(fold=k))
-        trees.append(chosen)
+        asked = rows.take(test, X)
+        pieces.append(fitted.predict(asked.arrays[0], asked.X.index).assign(fold=k))
+        fits.append(fitted)
     if progress:
         progress("fold", folds.outer, folds.outer)
-    return pd.concat(pieces).reindex(rows.X.index), trees
+    return pd.concat(pieces).reindex(rows.X.index), fits
 
 
 def path_predictions(
@@ -133,15 +121,6 @@ def path_predictions(
     if progress:
         progress("split", len(found), splitter.get_n_splits())
     return splitter.paths(rows.X, found, groups=rows.t1)
-
-
-def _one_fold(train: Rows, test: Rows, learner: LearnerConfig, folds: FoldConfig) -> tuple[pd.DataFrame, int]:
-    chosen, inner_scores = choose_trees(train, learner, folds)
-    X, y, w = train.arrays
-    calibrator, bounds = Calibrator.fit(inner_scores, y, w), VennAbers.fit(inner_scores, y, w)
-    score = scores(fit_trees(X, y, w, chosen, learner), test.arrays[0])
-    predicted = interval(calibrator, bounds, score, test.X.index)
-    return predicted.assign(score=score, base_rate=round(float(np.average(softened(y, w), weights=w)), 9)), chosen
 
 
 def _refitted(fold_features: FoldFeatures, rows: Rows, train: npt.NDArray[np.int64]) -> pd.DataFrame:

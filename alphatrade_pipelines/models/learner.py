@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,11 @@ class LearnerConfig:
 
     ``l2_share`` shrinks leaf values in units of all rows: a leaf that holds this share of them is halved, however many rows there are, so
     the models of the folds and the final model are shrunk alike and one calibration fits them all. ``iterations`` is the most trees ever
-    grown, ``stage`` the step in which early stopping looks for the best number.
+    grown, ``stage`` the step in which early stopping looks for the best number. ``monotone``: (feature, 1 or -1) pairs along which the
+    score may only rise or only fall, where one knows the sign and does not want to be told otherwise by noise.
+
+    Below some ten thousand rows CatBoost gives the same trees with any number of ``threads``; above, sums are taken in blocks and the last
+    bits of a split's score, hence sometimes the split, depend on it. The number is part of the configuration and so of the bundle's hash.
     """
 
     iterations: int = 200
@@ -34,10 +40,22 @@ class LearnerConfig:
     stage: int = 10
     seed: int = 7
     threads: int = 2
+    monotone: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.stage <= self.iterations:
             raise ModelDataError("1 <= stage <= iterations", f"stage={self.stage}, iterations={self.iterations}")
+        names = [name for name, _ in self.monotone]
+        if len(set(names)) < len(names) or any(sign not in (1, -1) for _, sign in self.monotone):
+            raise ModelDataError("monotone features once each, with 1 or -1", repr(self.monotone))
+
+    def constraints(self, names: Sequence[str]) -> list[int]:
+        """1, -1 or 0 for each feature. Raises ModelDataError for a monotone feature that is not among them."""
+        signs = dict(self.monotone)
+        unknown = sorted(set(signs) - set(names))
+        if unknown:
+            raise ModelDataError(f"monotone features among {list(names)}", ", ".join(unknown), "Correct the name.")
+        return [signs.get(name, 0) for name in names]
 
 
 def balanced(y: FloatArray, weights: FloatArray) -> FloatArray:
@@ -54,10 +72,15 @@ def balanced(y: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray(scaled / scaled.mean(), dtype=np.float64)
 
 
-def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int, config: LearnerConfig) -> Any:
-    """A fitted ``CatBoostClassifier`` on balanced classes; equal input gives an equal model on one machine and thread count."""
+def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int, config: LearnerConfig, names: Sequence[str] = ()) -> Any:
+    """A fitted ``CatBoostClassifier`` on balanced classes; equal input gives an equal model on one machine and thread count.
+
+    ``names`` of the columns are needed when there are monotone features. Raises ModelDataError for one class only or constant features.
+    """
     from catboost import CatBoostClassifier, Pool
 
+    if not (np.nanmax(X, axis=0) > np.nanmin(X, axis=0)).any():
+        raise ModelDataError("at least one feature that varies", "constant features only", "Use more history or other features.")
     model = CatBoostClassifier(
         iterations=iterations,
         depth=config.depth,
@@ -68,6 +91,7 @@ def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int
         bootstrap_type="Bernoulli",
         subsample=config.row_share,
         rsm=config.column_share,
+        monotone_constraints=config.constraints(names) if config.monotone else None,
         random_seed=config.seed,
         thread_count=config.threads,
         allow_writing_files=False,
@@ -97,10 +121,12 @@ def stage_counts(config: LearnerConfig) -> npt.NDArray[np.int64]:
 
 
 def model_bytes(model: Any) -> bytes:
-    """The ``.cbm`` file, without the time and the random id that CatBoost writes into it: equal models, equal bytes."""
+    """The ``.cbm`` file, without what CatBoost writes into it beside the model (the time, a random id, how many threads there were): equal
+    trees, equal bytes."""
     metadata = model.get_metadata()
     for key in ("model_guid", "train_finish_time"):
         metadata[key] = ""
+    metadata["params"] = re.sub(r'"thread_count":\d+', '"thread_count":0', metadata["params"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.cbm"
         model.save_model(str(path))

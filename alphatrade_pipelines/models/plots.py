@@ -12,23 +12,30 @@ if TYPE_CHECKING:
 
 
 def reliability_figure(bins: Reliability, base_rate: float, title: str = "Reliability, out of fold") -> Figure:
-    """Observed frequency against predicted probability with two-standard-error bars, and how many rows each bin holds."""
+    """Observed frequency against predicted probability with two-standard-error bars, the band a perfect model would stay in (19 times of
+    20 in each bin), and how many rows each bin holds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 6.0), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
-    low = min(bins.predicted.min(), bins.observed.min()) - 0.05
-    high = max(bins.predicted.max(), bins.observed.max()) + 0.05
+    low = min(bins.predicted.min(), bins.observed.min(), bins.low.min()) - 0.02
+    high = max(bins.predicted.max(), bins.observed.max(), bins.high.max()) + 0.02
     top.plot([low, high], [low, high], color="0.6", linestyle="--", label="perfect")
+    top.fill_between(bins.predicted, bins.low, bins.high, color="0.9", label="consistent with perfect, 95 %")
     top.axhline(base_rate, color="0.8", label="base rate")
     top.errorbar(
         bins.predicted, bins.observed, yerr=2 * bins.error, fmt="o", color="tab:blue", capsize=3, label="bins, two standard errors"
     )
-    top.set(ylabel="observed frequency", title=f"{title}\nECE {bins.ece:.3f}; a perfect model shows up to {bins.noise_95:.3f} here")
+    top.set(ylabel="observed frequency", title=f"{title}\n{_verdict(bins)}")
     top.legend(loc="lower right")
     bottom.vlines(bins.predicted, 0, bins.rows, color="tab:blue", linewidth=3)
     bottom.set(xlabel="predicted probability", ylabel="rows")
     return figure
+
+
+def _verdict(bins: Reliability) -> str:
+    found = "no evidence of miscalibration" if bins.ece <= bins.noise_95 else f"root mean square {bins.debiased:.3f} beyond noise"
+    return f"ECE {bins.ece:.3f}, a perfect model shows {bins.noise:.3f} on average and up to {bins.noise_95:.3f}: {found}"
 
 
 def png(figure: Figure) -> bytes:

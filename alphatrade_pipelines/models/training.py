@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,18 +12,19 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from alphatrade_pipelines.models.baseline import LogisticBaseline
 from alphatrade_pipelines.models.bundle import Bundle, canonical_json
-from alphatrade_pipelines.models.calibration import Calibrator
 from alphatrade_pipelines.models.correlation import baseline_correlation
 from alphatrade_pipelines.models.drift import drift_reference
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.evaluation import evaluate, fold_table
+from alphatrade_pipelines.models.fitting import CalibrationConfig, OutOfFold, calibrate
 from alphatrade_pipelines.models.folds import FoldConfig, FoldFeatures, Progress, Rows, out_of_fold
 from alphatrade_pipelines.models.labels import BarrierConfig
 from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
-from alphatrade_pipelines.models.venn_abers import VennAbers, bounds_to_dict
+from alphatrade_pipelines.models.venn_abers import bounds_to_dict
 from alphatrade_pipelines.models.weights import evidence_weights
 
 _LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
@@ -40,12 +42,18 @@ class FeatureState(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything a training depends on besides its data. ``min_rows`` labelled rows are required."""
+    """Everything a training depends on besides its data.
+
+    ``min_rows`` labelled rows are required. A feature without a single value in them is refused by name, or, with
+    ``drop_empty_features``, left out of the model and named in the manifest.
+    """
 
     barrier: BarrierConfig = field(default_factory=BarrierConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     folds: FoldConfig = field(default_factory=FoldConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     min_rows: int = 500
+    drop_empty_features: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +106,35 @@ def train(
     """
     config = config or TrainConfig()
     rows = training_rows(features, labels, feature_state, config)
-    oof, trees = out_of_fold(rows, config.learner, config.folds, fold_features, progress)
+    oof, fits = out_of_fold(rows, config.learner, config.folds, fold_features, progress, config.calibration)
     oof = oof.join(labels[_LABEL_COLUMNS]).join(rows.weight)
     kept = labels.loc[rows.X.index]
     payoff = PayoffEstimate.from_labels(kept, config.barrier)
     X, y, w = rows.arrays
-    chosen = int(np.median(trees))
-    model = fit_trees(X, y, w, chosen, config.learner)
+    chosen = int(np.median([fit.trees for fit in fits]))
+    model = fit_trees(X, y, w, chosen, config.learner, list(rows.X.columns))
     blob = model_bytes(model)
-    reproduced = model_bytes(fit_trees(X, y, w, chosen, config.learner)) == blob
-    score = oof["score"].to_numpy(np.float64)
+    reproduced = model_bytes(fit_trees(X, y, w, chosen, config.learner, list(rows.X.columns))) == blob
+    seen = OutOfFold(oof["score"].to_numpy(np.float64), oof["fold"].to_numpy(np.int64), y, w, rows.t1)
+    calibration = calibrate(seen, config.calibration, config.folds.embargo)
+    baseline = LogisticBaseline.fit(X, y, w, sorted(fit.baseline.penalty for fit in fits)[len(fits) // 2])
     files = {
         "feature_state.json": feature_state.to_json().encode(),
         "model.cbm": blob,
-        "calibrator.json": canonical_json(Calibrator.fit(score, y, w).to_dict()),
-        "venn_abers.json": canonical_json(bounds_to_dict(VennAbers.fit(score, y, w))),
+        "calibrator.json": canonical_json(calibration.map.to_dict()),
+        "venn_abers.json": canonical_json(bounds_to_dict(calibration.bounds)),
+        "baseline.json": canonical_json(baseline.to_dict()),
         "drift_reference.json": canonical_json(drift_reference(rows.X)),
         "baseline_correlation.json": canonical_json(baseline_correlation(bars)),
         "sizing.json": canonical_json(payoff.to_dict()),
     }
-    bundle = Bundle.seal(files, _facts(rows, feature_state, config, provenance, chosen))
+    learned = {"trees": chosen, "calibration": {"kind": calibration.map.kind, "purged_log_loss": calibration.losses}}
+    bundle = Bundle.seal(files, _facts(rows, feature_state, config, provenance) | learned)
     metrics, reliability = evaluate(oof, payoff)
     metrics |= {"trees": float(chosen), "reproducible": float(reproduced)}
+    metrics |= {f"calibration_loss_{kind}": loss for kind, loss in calibration.losses.items()}
     importance = pd.Series(model.get_feature_importance(), index=rows.X.columns, name="importance").sort_values(ascending=False)
-    return TrainingResult(bundle, oof, metrics, fold_table(oof, trees), reliability, importance, config)
+    return TrainingResult(bundle, oof, metrics, fold_table(oof, fits), reliability, importance, config)
 
 
 def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig) -> Rows:
@@ -141,7 +154,7 @@ def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: F
         raise ModelDataError(
             "features for every label", f"none for {len(missing)} labels, first {missing[0]}", "Use the same bars for both."
         )
-    X = features.loc[labels.index, names]
+    X = _usable(features.loc[labels.index, names], config)
     complete = np.isfinite(X.to_numpy(np.float64)).all(axis=1)
     if int(complete.sum()) < config.min_rows:
         worst = X.isna().mean().idxmax()
@@ -154,18 +167,41 @@ def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: F
     return Rows(X.loc[complete], y, evidence_weights(y, t1), t1)
 
 
-def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provenance: Provenance, trees: int) -> dict[str, Any]:
+def _usable(X: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
+    """NaN is a warm-up and may stand; infinity is a mistake, and a column of NaN is one unless it may be dropped."""
+    endless = np.isinf(X.to_numpy(np.float64))
+    if endless.any():
+        row, column = (int(axis[0]) for axis in np.nonzero(endless))
+        found = f"{float(X.to_numpy(np.float64)[row, column])} in {X.columns[column]} at {X.index[row]} ({int(endless.sum())} such values)"
+        raise ModelDataError("finite features, or NaN while they warm up", found, "Correct the feature.")
+    empty = [str(name) for name in X.columns[X.isna().all()]]
+    if empty and not config.drop_empty_features:
+        fix = "Load more history, leave them out of the pipeline, or set drop_empty_features."
+        raise ModelDataError("values of every feature", f"only NaN in {', '.join(empty)}", fix)
+    return X.drop(columns=empty)
+
+
+def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provenance: Provenance) -> dict[str, Any]:
     times = rows.X.index.get_level_values("timestamp")
     return {
         **asdict(provenance),
         "feature_names": list(rows.X.columns),
+        "dropped_features": sorted(set(map(str, feature_state.feature_names)) - set(rows.X.columns)),
         "feature_hash": feature_state.content_hash,
         "symbols": sorted(str(symbol) for symbol in rows.X.index.get_level_values("symbol").unique()),
         "train_start": times.min().isoformat(),
         "train_end": times.max().isoformat(),
         "known_through": rows.t1.max().isoformat(),
         "rows": len(rows.y),
-        "trees": trees,
+        "regime_model": _regime_features(feature_state),
         "config": asdict(config),
         "versions": {name: version(name) for name in ("alphatrade", "catboost", "numpy", "pandas")} | {"python": platform.python_version()},
     }
+
+
+def _regime_features(feature_state: FeatureState) -> str:
+    """Where in the bundle the regime model is."""
+    state = json.loads(feature_state.to_json())
+    items = state.get("config", state).get("features", [])
+    names = [item["name"] for item in items if isinstance(item, dict) and item.get("kind") == "regime"]
+    return f"feature_state.json: {', '.join(names)}" if names else "none: no regime among the features"

@@ -311,5 +311,39 @@ def test_ece_by_hand_and_effective_size_raises_the_noise() -> None:
     y = np.r_[np.ones(20), np.zeros(30), np.ones(40), np.zeros(10)]
     bins = reliability(y, p, bins=2)
     assert bins.ece == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
-    assert reliability(y, p, n_effective=25, bins=2).noise == pytest.approx(2 * bins.noise)
+    assert reliability(y, p, n_effective=25, bins=2).noise == pytest.approx(2 * bins.noise, rel=0.1)
     assert len(reliability(y, np.full(100, 0.5)).rows) == 1
+
+
+@pytest.mark.parametrize("bins", [1, 7, 10])
+def test_brier_decomposition_adds_up_exactly(bins: int) -> None:
+    s, y = distorted(1003, spread=1.0)
+    found = reliability(y, s, bins=bins).brier
+    assert found.total == pytest.approx(brier(y, s), abs=1e-14)
+    assert found.uncertainty == pytest.approx(y.mean() * (1 - y.mean()))
+    assert min(found.reliability, found.resolution) >= 0
+
+
+def test_brier_decomposition_by_hand() -> None:
+    """Two predictions, two bins: nothing is hidden inside them (Murphy 1973)."""
+    p = np.repeat([0.2, 0.8], 50)
+    y = np.r_[np.ones(20), np.zeros(30), np.ones(40), np.zeros(10)]
+    found = reliability(y, p, bins=2).brier
+    assert found.reliability == pytest.approx(0.5 * 0.2**2)
+    assert found.resolution == pytest.approx(0.2**2)
+    assert found.uncertainty == pytest.approx(0.24)
+    assert found.within == pytest.approx(0.0, abs=1e-15)
+
+
+def test_the_band_holds_a_perfect_model_and_not_a_crooked_one() -> None:
+    rng = np.random.default_rng(0)
+    inside, straight, crooked = [], [], []
+    for _ in range(200):
+        p = rng.uniform(0.3, 0.7, 2000)
+        bins = reliability((rng.random(2000) < p).astype(float), p, n_effective=2000)
+        inside.append(((bins.low <= bins.observed) & (bins.observed <= bins.high)).mean())
+        straight.append(bins.debiased)
+        crooked.append(reliability((rng.random(2000) < 0.5 + 0.5 * (p - 0.5)).astype(float), p).debiased)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+    assert np.median(straight) == 0.0
+    assert np.mean(np.square(crooked)) == pytest.approx(0.1**2 / 3, rel=0.05)  # uniform on +-0.1, and nothing of the noise

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from alphatrade_pipelines.models import ModelDataError, PayoffEstimate, TrainingResult, compare_predictions, evaluate_gate, train
 from alphatrade_pipelines.models.labels import BarrierConfig
-from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, scores, stage_counts, staged_scores
+from alphatrade_pipelines.models.learner import LearnerConfig, balanced, fit_trees, model_bytes, scores, stage_counts, staged_scores
 from alphatrade_pipelines.models.metrics import log_losses
 from tests.models.conftest import CONFIG, PROVENANCE, STATE, SYMBOLS, train_planted
 from tests.models.makers import planted, random_bars
@@ -115,7 +117,11 @@ def test_rows_in_warm_up_are_left_out() -> None:
         (lambda f, y: (f, y.assign(t1=pd.NaT)), "NaN or other values"),
         (lambda f, y: (f.iloc[5:], y), "none for 5 labels"),
         (lambda f, y: (f.drop(columns="f2"), y), "no f2"),
-        (lambda f, y: (f.assign(f1=np.nan), y), "feature with most gaps: f1"),
+        (lambda f, y: (f.assign(f1=np.nan), y), "only NaN in f1"),
+        (lambda f, y: (f.assign(f1=f["f1"].where(f["f0"] < -1)), y), "feature with most gaps: f1"),
+        (lambda f, y: (f.assign(f1=f["f1"].where(f["f0"] < 2, np.inf)), y), "inf in f1 at .* such values"),
+        (lambda f, y: (f.assign(f0=1.0, f1=2.0, f2=3.0), y), "constant features only"),
+        (lambda f, y: (f.iloc[:20], y.iloc[:20]), "found 20 of 20 labels"),
         (lambda f, y: (f, y.assign(label=np.where(np.arange(len(y)) % 400 < 330, 0, 1))), "in fold"),
     ],
 )
@@ -124,6 +130,70 @@ def test_bad_input(change, message: str) -> None:  # type: ignore[no-untyped-def
     features, labels = change(features, labels)
     with pytest.raises(ModelDataError, match=message):
         train(features, labels, STATE, CONFIG, bars=random_bars(SYMBOLS, 400), provenance=PROVENANCE)
+
+
+def test_twenty_events_are_refused_in_words_even_when_allowed_in_number() -> None:
+    features, labels, _ = planted(SYMBOLS[:1], 20, 1.0)
+    config = replace(CONFIG, min_rows=20)
+    with pytest.raises(ModelDataError, match="in fold"):
+        train(features, labels, STATE, config, bars=random_bars(SYMBOLS[:1], 20), provenance=PROVENANCE)
+
+
+def test_an_empty_feature_is_left_out_when_that_is_asked_for_and_a_constant_one_does_no_harm() -> None:
+    features, labels, _ = planted(SYMBOLS, 250, 1.0)
+    given = features.assign(f1=np.nan, f2=7.0)
+    config = replace(CONFIG, drop_empty_features=True)
+    result = train(given, labels, STATE, config, bars=random_bars(SYMBOLS, 250), provenance=PROVENANCE)
+    assert result.bundle.feature_names == ["f0", "f2"]
+    assert result.bundle.manifest["dropped_features"] == ["f1"]
+    assert result.metrics["log_loss_gain"] > 0
+    assert result.bundle.baseline.coef[1] == 0.0
+    changed = result.bundle.predict(given.assign(f2=9.0))
+    pd.testing.assert_frame_equal(changed, result.bundle.predict(given))
+    assert result.bundle.baseline.predict(np.array([[0.3, 7.0]])) == result.bundle.baseline.predict(np.array([[0.3, 1e9]]))
+
+
+def test_the_baseline_stands_beside_the_trees(trained: Trained) -> None:
+    """Truth here is a straight line, so the baseline wins; where it is a kink, the trees do; both are reported out of fold."""
+    result, features, truth = trained
+    m = result.metrics
+    assert 0 < m["logit_log_loss"] < m["base_log_loss"]
+    assert m["logit_gain"] == pytest.approx(m["logit_log_loss"] - m["log_loss"])
+    assert m["logit_gain"] < m["logit_gain_error"]
+    assert np.corrcoef(result.bundle.baseline.predict(features.to_numpy()), truth)[0, 1] > 0.99
+    rng = np.random.default_rng(0)
+    kinked = (rng.random(len(features)) < 1 / (1 + np.exp(-3 * (features["f0"].abs() - 0.8)))).astype(int)
+    labels = planted(SYMBOLS, 400, 1.0)[1]
+    bent = labels.assign(label=kinked, ret=np.where(kinked == 1, 0.03, -0.02))
+    other = train(features, bent, STATE, CONFIG, bars=random_bars(SYMBOLS, 400), provenance=PROVENANCE)
+    assert other.metrics["logit_gain"] > 3 * other.metrics["logit_gain_error"]
+
+
+def test_monotone_features_only_rise_or_fall() -> None:
+    features, labels, _ = planted(SYMBOLS, 300, 1.0)
+    X, y = features.to_numpy(), labels["label"].to_numpy(float)
+    names = list(features.columns)
+    grid = np.repeat(X[:200], 41, axis=0)
+    grid[:, 1] = np.tile(np.linspace(-3, 3, 41), 200)
+
+    def steps(monotone: tuple[tuple[str, int], ...]) -> np.ndarray:
+        model = fit_trees(X, y, np.ones(len(y)), 40, LearnerConfig(iterations=40, monotone=monotone), names)
+        return np.diff(scores(model, grid).reshape(200, 41), axis=1)
+
+    assert steps(()).min() < 0 < steps(()).max()
+    assert steps((("f1", 1),)).min() >= 0
+    assert steps((("f1", -1),)).max() <= 0
+    with pytest.raises(ModelDataError, match="momentum"):
+        steps((("momentum", 1),))
+    with pytest.raises(ModelDataError, match="once each"):
+        LearnerConfig(monotone=(("f1", 1), ("f1", -1)))
+
+
+def test_the_number_of_threads_leaves_no_trace_below_one_block() -> None:
+    features, labels, _ = planted(SYMBOLS, 400, 1.0)
+    X, y = features.to_numpy(), labels["label"].to_numpy(float)
+    blobs = {model_bytes(fit_trees(X, y, np.ones(len(y)), 40, LearnerConfig(iterations=40, threads=n))) for n in (1, 2, 3)}
+    assert len(blobs) == 1
 
 
 def test_balanced_weights() -> None:
