@@ -1,0 +1,437 @@
+"""The journal in Redis, for a fleet: the same rows, the same chain, the same head as in SQLite; one writer by a fenced lease.
+
+Durable means ``appendonly yes`` and ``appendfsync always``, which is checked whenever a connection is made: Redis then answers after fsync.
+Every append is one script on the server that checks the writer's token, the number of rows and the hash of the last one, and only then
+pushes, so there is no gap, no second writer and no append onto a server that lost events (failed over to an older replica, flushed).
+
+The token grows with every writer. A writer that was paused longer than its lease finds a greater token and is told so
+(JournalFencedError): it can never append again and must end. Answers that got lost do no harm: rows offered again that are there already
+are recognised by their hash.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from pydantic import SecretStr
+
+from alphatrade_pipelines.journal.chain import START, Link, Row, Verification, event_of, link_events, verify_rows
+from alphatrade_pipelines.journal.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalFencedError,
+    JournalLockedError,
+    JournalNewerError,
+    JournalWriteError,
+)
+from alphatrade_pipelines.journal.headnote import HeadNote
+from alphatrade_pipelines.journal.port import SetAside
+from alphatrade_pipelines.trading.events import Event
+
+log = structlog.get_logger(__name__)
+FORMAT = 1
+HASH = 64
+SNAPSHOTS_KEPT = 2
+_PAGE = 1000
+_LOOK_AGAIN_S = 1.0  # after a failure, the server is not asked again before this
+_POLL_S = 0.1
+
+_ACQUIRE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[3] then return {0, holder, redis.call('PTTL', KEYS[1])} end
+redis.call('HSETNX', KEYS[3], 'format', ARGV[4])
+local token = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {1, tostring(token), 0}
+"""
+_GUARD = """
+local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
+if fence > tonumber(ARGV[1]) then return redis.error_reply('FENCED ' .. fence) end
+if fence < tonumber(ARGV[1]) then return redis.error_reply('REGRESSED the token is ' .. fence) end
+"""
+_APPEND = (
+    _GUARD
+    + """
+local rows = redis.call('LLEN', KEYS[2])
+local there = rows - tonumber(ARGV[4])
+local offered = #ARGV - 5
+if there < 0 then return redis.error_reply('REGRESSED it has ' .. rows .. ' rows') end
+if there > offered then return redis.error_reply('FENCED by rows that another writer pushed') end
+if rows > 0 then
+  local last = string.sub(redis.call('LINDEX', KEYS[2], -1), 1, 64)
+  local expected = ARGV[5]
+  if there > 0 then expected = string.sub(ARGV[5 + there], 1, 64) end
+  if last ~= expected then return redis.error_reply('REGRESSED row ' .. rows .. ' is another one') end
+end
+for i = 6 + there, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+return redis.call('LLEN', KEYS[2])
+"""
+)
+_SET_ASIDE = (
+    _GUARD
+    + """
+local keep = tonumber(ARGV[2])
+for _, row in ipairs(redis.call('LRANGE', KEYS[2], keep, -1)) do redis.call('RPUSH', KEYS[3], row) end
+if keep == 0 then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, keep - 1) end
+return redis.call('LLEN', KEYS[3])
+"""
+)
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisConfig:
+    """Where the journal is. ``account`` names it among others; ``url`` may hold a password and is never shown.
+
+    Seconds: ``lease_s`` without an append until another writer may take over, ``timeout_s`` a call may take.
+    """
+
+    url: SecretStr
+    account: str
+    lease_s: float = 5.0
+    timeout_s: float = 2.0
+
+
+class _RedisRows:
+    """Reading, the same for the writer and for everybody else."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        self.config = config
+        self._client: Any = _connect(config)
+        self._key = f"alphatrade:{{{config.account}}}:"
+
+    @property
+    def where(self) -> str:
+        """Host, port and key; no user, no password."""
+        found = self._client.connection_pool.connection_kwargs
+        place = found.get("path") or f"{found.get('host', 'localhost')}:{found.get('port', 6379)}/{found.get('db', 0)}"
+        return f"redis {place} {self._key}rows"
+
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Row]:
+        """Stored rows with ``from_seq <= seq <= to_seq``, in order. Raises JournalDamagedError for what is no row."""
+        start = max(from_seq, 1) - 1
+        while True:
+            stop = start + _PAGE - 1 if to_seq is None else min(start + _PAGE, to_seq) - 1
+            page = self._ask("LRANGE", self._key + "rows", start, stop) if stop >= start else []
+            for number, raw in enumerate(page, start + 1):
+                yield _row(number, raw)
+            if len(page) < _PAGE:
+                return
+            start += _PAGE
+
+    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
+        """Stored events with sequence numbers >= ``from_seq``, in order."""
+        return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
+
+    def verify(self) -> Verification:
+        """Check every row of the chain."""
+        return verify_rows(self.where, self.rows())
+
+    def snapshots(self) -> Iterator[tuple[int, str]]:
+        """Stored snapshots, newest first."""
+        for seq in sorted(map(int, self._ask("HKEYS", self._key + "snapshots")), reverse=True):
+            text = self._ask("HGET", self._key + "snapshots", seq)
+            if text is not None:
+                yield seq, text.decode(errors="replace")
+
+    def __len__(self) -> int:
+        return int(self._ask("LLEN", self._key + "rows"))
+
+    def close(self) -> None:
+        """Let go of the connection. Safe to call twice."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(self, *command: Any) -> Any:
+        import redis
+
+        try:
+            return self._client.execute_command(*command)
+        except redis.RedisError as error:
+            raise JournalError(f"{self.where} cannot be read: {error}") from error
+
+    def _check_format(self) -> None:
+        found = self._ask("HGET", self._key + "meta", "format")
+        if found is not None and (not found.isdigit() or int(found) > FORMAT):
+            raise JournalNewerError(f"{self.where}: expected journal format {FORMAT}, was {found.decode()}: use the newer release")
+
+
+class RedisReader(_RedisRows):
+    """Read-only view for reports and people. Raises JournalError when the account has no journal there."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        super().__init__(config)
+        self._check_format()
+        if not len(self):
+            raise JournalError(f"Expected a journal at {self.where}, found nothing; a live or paper session creates it")
+
+
+class RedisJournal(_RedisRows):
+    """The single writer of one account's journal; also an ``EventLog`` for the engine.
+
+    ``folder`` gets the note of the last head. Raises JournalLockedError while another writer's lease is alive, JournalError for a server
+    that is not durable or not there, JournalNewerError for a journal of a newer release.
+    """
+
+    def __init__(self, config: RedisConfig, folder: Path) -> None:
+        super().__init__(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._note = HeadNote(folder / "journal.redis.head")
+        self._owner = f"{socket.gethostname()}|{os.getpid()}|{uuid.uuid4().hex}"
+        self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
+        self._failed_at, self._why = float("-inf"), ""
+        self._token = ""
+        try:
+            self._check_format()
+            self._check_durability()
+            self._token = self._acquire()
+            self._last = self._end()
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- what it says of itself
+
+    @property
+    def head(self) -> str:
+        """Hash of the last row: it stands for the whole journal."""
+        return self._last.hash
+
+    @property
+    def link(self) -> Link:
+        """The end of the chain."""
+        return self._last
+
+    @property
+    def token(self) -> int:
+        """This writer's place among all writers there ever were."""
+        return int(self._token)
+
+    @property
+    def trouble(self) -> str:
+        """A server either takes events or not."""
+        return ""
+
+    def noted(self) -> Link | None:
+        """The last head a writer on this machine noted."""
+        return self._note.read()
+
+    def damage_found(self) -> tuple[SetAside, ...]:
+        """Opening sets nothing aside."""
+        return ()
+
+    def __len__(self) -> int:
+        return self._last.seq
+
+    # ---- append
+
+    def append(self, event: Event) -> int:
+        """Store one event; durable when this returns. Its sequence number, counted from 1."""
+        return self.append_many((event,))
+
+    def append_many(self, events: Sequence[Event]) -> int:
+        """Store a batch with one fsync: all or nothing. The last sequence number.
+
+        Raises JournalWriteError (server gone, not durable, out of memory, behind us), JournalFencedError (another writer took over).
+        """
+        rows = link_events(self._last, events)
+        if not rows:
+            return self._last.seq
+        self._look_again()
+        packed = [row.hash + row.body for row in rows]
+        lease = (self._owner, round(self.config.lease_s * 1000))
+        self._run("append", ("fence", "rows", "lease"), (self._token, *lease, self._last.seq, self._last.hash, *packed))
+        self._last = Link(rows[-1].seq, rows[-1].hash)
+        self._note.write(self._last)
+        return self._last.seq
+
+    def _look_again(self) -> None:
+        """After a failure: fail quickly for a moment, then make sure that what answers now is durable before it is trusted."""
+        if not self._why:
+            return
+        if time.monotonic() - self._failed_at < _LOOK_AGAIN_S:
+            raise JournalWriteError(self._why)
+        try:
+            self._check_durability()
+        except JournalError as error:
+            self._failed(str(error))
+            raise JournalWriteError(str(error)) from error
+        self._why = ""
+
+    def _run(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
+        import redis
+
+        try:
+            return self._scripts[script](keys=[self._key + key for key in keys], args=arguments)
+        except redis.ResponseError as error:
+            text = str(error)
+            if "FENCED" in text:
+                raise JournalFencedError(f"{self.where}: {text}: another writer took over; this process must end") from error
+            if "REGRESSED" in text:
+                text = f"the server lost acknowledged events, we are at row {self._last.seq}: {text.partition('REGRESSED ')[2]}"
+            self._failed(f"Cannot append to {self.where}: {text}")
+            raise JournalWriteError(self._why) from error
+        except redis.RedisError as error:
+            self._failed(f"Cannot append to {self.where}: {error}")
+            raise JournalWriteError(self._why) from error
+
+    def _failed(self, why: str) -> None:
+        self._failed_at, self._why = time.monotonic(), why
+        self._client.connection_pool.disconnect()
+
+    # ---- the rest of the port
+
+    def rotate(self) -> bool:
+        """Redis keeps one list."""
+        return False
+
+    def set_aside(self, link: Link) -> str:
+        """Go back to row ``link.seq``: later rows are kept under a key of their own."""
+        number = 1
+        while self._ask("EXISTS", f"{self._key}damaged:{number}"):
+            number += 1
+        self._run("set_aside", ("fence", "rows", f"damaged:{number}"), (self._token, link.seq))
+        self._last = link
+        self._note.write(link)
+        return f"{self._key}damaged:{number}"
+
+    def save_snapshot(self, seq: int, text: str) -> None:
+        """Keep a snapshot and the one before it."""
+        try:
+            self._ask("HSET", self._key + "snapshots", seq, text)
+            for old in sorted(map(int, self._ask("HKEYS", self._key + "snapshots")))[:-SNAPSHOTS_KEPT]:
+                self._ask("HDEL", self._key + "snapshots", old)
+        except JournalError as error:
+            log.warning("snapshot not kept", error=str(error))
+
+    def close(self) -> None:
+        """Give the lease back and let go of the connection. Safe to call twice."""
+        import redis
+
+        if self._token:
+            try:
+                self._scripts["release"](keys=[self._key + "lease"], args=[self._owner])
+            except redis.RedisError as error:
+                log.warning("lease not given back; it expires by itself", seconds=self.config.lease_s, error=str(error))
+            self._token = ""
+        self._note.close()
+        super().close()
+
+    # ---- opening
+
+    def _end(self) -> Link:
+        count = int(self._ask("LLEN", self._key + "rows"))
+        if not count:
+            return START
+        # a last row that is no row is found by whoever reads; until then its place is what counts
+        raw = self._ask("LINDEX", self._key + "rows", -1)
+        return Link(count, raw[:HASH].decode(errors="replace"))
+
+    def _acquire(self) -> str:
+        """Take the lease; wait for one that is not renewed any more. Raises JournalLockedError when it is, naming the holder."""
+        keys, dead, shortest = ("lease", "fence", "meta"), "", float("inf")
+        while True:
+            arguments = (self._owner, round(self.config.lease_s * 1000), dead, FORMAT)
+            granted, answer, left_ms = self._run("acquire", keys, arguments)
+            text = answer.decode(errors="replace")
+            if granted:
+                return str(text)
+            if left_ms > shortest:
+                raise JournalLockedError(f"{self.where} is held by {_person(text)}, who renews it: stop that session first")
+            shortest = min(shortest, float(left_ms))
+            dead = text if _is_dead(text) else ""
+            if not dead:
+                time.sleep(_POLL_S)
+
+    def _check_durability(self) -> None:
+        """Raises JournalError unless the server answers after fsync, never evicts and is no replica."""
+        wanted = {"appendonly": "yes", "appendfsync": "always"}
+        try:
+            found = {name: self._setting(name) for name in (*wanted, "maxmemory", "maxmemory-policy")}
+        except JournalError as error:
+            raise JournalError(f"{error}. The journal must read appendonly and appendfsync: allow CONFIG GET for its user") from error
+        wrong = [f"{name} {expected}, was {found[name] or 'unknown'}" for name, expected in wanted.items() if found[name] != expected]
+        if found["maxmemory"] not in ("0", "") and found["maxmemory-policy"] != "noeviction":
+            wrong.append(f"maxmemory-policy noeviction, was {found['maxmemory-policy']}")
+        role = self._ask("ROLE")[0]
+        if role not in (b"master", "master"):
+            wrong.append(f"a master, was a {role.decode() if isinstance(role, bytes) else role}")
+        if wrong:
+            raise JournalError(
+                f"{self.where} is not durable enough for a journal: expected {'; expected '.join(wrong)}. Set it in redis.conf, or by "
+                "`redis-cli CONFIG SET appendonly yes` and `CONFIG SET appendfsync always`"
+            )
+
+    def _setting(self, name: str) -> str:
+        answer = self._ask("CONFIG GET", name)
+        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+        return {_text(key): _text(value) for key, value in pairs}.get(name, "")
+
+
+_SCRIPTS = {"acquire": _ACQUIRE, "append": _APPEND, "set_aside": _SET_ASIDE, "release": _RELEASE}
+
+
+def _connect(config: RedisConfig) -> Any:
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise JournalError("the Redis journal needs the package redis: pip install 'alphatrade[redis]'") from error
+    try:
+        return redis.Redis.from_url(
+            config.url.get_secret_value(),
+            socket_timeout=config.timeout_s,
+            socket_connect_timeout=config.timeout_s,
+            # a lost answer is not asked for again blindly: the engine goes on without the journal meanwhile
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise JournalError(f"Expected a URL like redis://host:6379/0 for the journal: {error}") from error
+
+
+def _row(seq: int, raw: bytes) -> Row:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise JournalDamagedError(f"row {seq} is no text: {error}", seq) from error
+    return Row(seq, text[HASH:], text[:HASH])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _person(owner: str) -> str:
+    host, _, rest = owner.partition("|")
+    return f"process {rest.partition('|')[0]} on {host}"
+
+
+def _is_dead(owner: str) -> bool:
+    """A process of this very machine that no longer exists: its lease need not be waited for."""
+    host, _, rest = owner.partition("|")
+    pid = rest.partition("|")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,270 @@
+"""What only a server can do to a journal: die, lose its memory, be configured badly, be taken over, be gone for a while."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from alphatrade_pipelines.journal import JournalError, JournalFencedError, JournalLockedError, JournalWriteError, RunEnd, start_from
+from alphatrade_pipelines.journal.redis import RedisConfig, RedisJournal, RedisReader
+from tests.journal.stories import RedisBackend, price, started
+from tests.tools.redis_server import DURABLE, RedisServer
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server this test may kill."""
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.kill()
+
+
+def test_kill_9_of_the_server_loses_nothing_acknowledged(own: RedisServer, tmp_path: Path) -> None:
+    """Appends go on in this process while the server is killed under it, four times."""
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        n = 0
+        for _ in range(4):
+            killer = threading.Timer(0.15, own.kill)
+            killer.start()
+            acknowledged = len(journal)
+            failure = ""
+            while not failure:
+                try:
+                    acknowledged = journal.append(price(n + 1))
+                    n += 1
+                except JournalWriteError as error:
+                    failure = str(error)
+            killer.join()
+            assert "Cannot append" in failure
+            assert len(journal) == acknowledged == n
+            own.start()
+            time.sleep(1.1)
+            journal.append(price(n + 1))  # the very event whose answer was lost, offered again
+            n += 1
+        assert n > 20
+        assert [seq for seq, _ in journal.events()] == list(range(1, n + 1))
+        assert [event for _, event in journal.events()] == [price(k) for k in range(1, n + 1)], "none lost, none twice"
+        assert journal.verify().sound
+
+
+def test_an_answer_that_got_lost_is_recognised_when_the_events_are_offered_again(own: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append(started())
+        before = journal.link
+        journal.append_many([price(1), price(2)])
+        journal._last = before  # as if the answer had never come
+        assert journal.append_many([price(1), price(2), price(3)]) == 4
+        assert [event for _, event in journal.events()] == [started(), price(1), price(2), price(3)]
+        assert journal.verify().sound
+
+
+def test_a_paused_writer_is_fenced_for_ever(own: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(tmp_path / "account", own, lease_s=0.5)
+    zombie = backend.open()
+    zombie.append(started("first"))
+    time.sleep(0.7)  # a long pause: the lease runs out
+    with backend.open() as journal:
+        assert journal.token == zombie.token + 1
+        journal.append(started("second"))
+        for _ in range(3):
+            with pytest.raises(JournalFencedError, match="another writer took over"):
+                zombie.append(price(1))
+        with pytest.raises(JournalFencedError):
+            zombie.set_aside(zombie.link)
+        zombie.close()  # must not give back the lease of the other
+        assert journal.append(price(2)) == 3
+        assert backend.server.client().get(f"alphatrade:{{{tmp_path.joinpath('account').name}}}:lease") is not None
+        assert [event for _, event in journal.events()] == [started("first"), started("second"), price(2)]
+
+
+def test_a_fenced_writer_stays_fenced_when_the_other_has_ended_without_a_word(own: RedisServer, tmp_path: Path) -> None:
+    """Same number of rows, same last hash: only the token tells them apart."""
+    backend = RedisBackend(tmp_path / "account", own, lease_s=0.3)
+    zombie = backend.open()
+    zombie.append(started())
+    time.sleep(0.5)
+    backend.open().close()
+    with pytest.raises(JournalFencedError):
+        zombie.append(price(1))
+
+
+def test_a_lease_that_is_renewed_is_respected_and_names_its_holder(own: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(tmp_path / "account", own, lease_s=1.0)
+    done = threading.Event()
+    with backend.open() as journal:
+
+        def trade() -> None:
+            n = 0
+            while not done.wait(0.05):
+                n += 1
+                journal.append(price(n))
+
+        trader = threading.Thread(target=trade)
+        trader.start()
+        began = time.monotonic()
+        with pytest.raises(JournalLockedError, match=f"process {os.getpid()} on "):
+            backend.open()
+        done.set()
+        trader.join()
+        assert time.monotonic() - began < 3
+
+
+def _append_until_killed(url: str, folder: Path, ready: Any) -> None:
+    journal = RedisJournal(RedisConfig(SecretStr(url), "account", lease_s=60.0), folder)
+    journal.append(started("killed"))
+    n = 0
+    while True:
+        n += 1
+        journal.append(price(n))
+        if n == 20:
+            ready.set()
+
+
+def test_a_killed_writer_is_replaced_at_once_on_the_same_machine(own: RedisServer, tmp_path: Path) -> None:
+    """Its lease of a minute is not waited for: the process is provably gone, and the token fences it anyway."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    writer = context.Process(target=_append_until_killed, args=(own.url.get_secret_value(), tmp_path / "account", ready))
+    writer.start()
+    assert ready.wait(60)
+    assert writer.pid is not None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    began = time.monotonic()
+    with RedisBackend(tmp_path / "account", own).open() as journal:
+        assert time.monotonic() - began < 5
+        found = start_from(journal, dict, lambda _p, _e: None).previous
+        assert (found.end, found.run_id) == (RunEnd.CRASHED, "killed")
+        assert found.events >= 21
+        assert [seq for seq, _ in journal.events()] == list(range(1, found.events + 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (("--appendonly", "no"), "appendonly yes, was no"),
+        (("--appendonly", "yes", "--appendfsync", "everysec"), "appendfsync always, was everysec"),
+        ((*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "maxmemory-policy noeviction, was allkeys-lru"),
+        ((*DURABLE, "--rename-command", "CONFIG", ""), "allow CONFIG GET"),
+        ((*DURABLE, "--replicaof", "127.0.0.1", "1"), "a master, was a slave"),
+    ],
+)
+def test_a_server_that_is_not_durable_is_refused(tmp_path: Path, options: tuple[str, ...], missing: str) -> None:
+    server = RedisServer(tmp_path / "redis", *options).start()
+    try:
+        with pytest.raises(JournalError, match=missing):
+            RedisBackend(tmp_path / "account", server).open()
+    finally:
+        server.kill()
+
+
+def test_a_server_that_comes_back_less_durable_is_not_trusted_again(own: RedisServer, tmp_path: Path) -> None:
+    with RedisBackend(tmp_path / "account", own).open() as journal:
+        journal.append(started())
+        own.kill()
+        with pytest.raises(JournalWriteError):
+            journal.append(price(1))
+        own.options = ("--appendonly", "yes", "--appendfsync", "no")
+        own.start()
+        time.sleep(1.1)
+        with pytest.raises(JournalWriteError, match="appendfsync always, was no"):
+            journal.append(price(1))
+        own.client().config_set("appendfsync", "always")
+        time.sleep(1.1)
+        assert journal.append(price(1)) == 2
+
+
+def test_a_server_that_lost_its_memory_under_us_gets_nothing_more(own: RedisServer, tmp_path: Path) -> None:
+    """Failed over to an empty or older replica, or flushed by somebody: entries halt, and the next start says DAMAGED."""
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append_many([started(), price(1), price(2)])
+        own.client().flushall()
+        for _ in range(2):
+            with pytest.raises(JournalWriteError, match="lost acknowledged events, we are at row 3"):
+                journal.append(price(3))
+        assert own.client().llen(backend.rows) == 0
+    with backend.open() as journal:
+        found = start_from(journal, dict, lambda _p, _e: None).previous
+        assert found.end is RunEnd.DAMAGED
+        assert "row 3 had been acknowledged" in found.detail
+
+
+def test_rows_lost_under_us_with_the_token_intact_are_noticed_too(own: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append_many([started(), price(1), price(2)])
+        backend.cut(2)
+        with pytest.raises(JournalWriteError, match="it has 2 rows"):
+            journal.append(price(3))
+    backend = RedisBackend(tmp_path / "other", own)
+    with backend.open() as journal:
+        journal.append_many([started(), price(1)])
+        backend.cut(1)
+        own.client().rpush(backend.rows, "f" * 64 + "{}")
+        with pytest.raises(JournalWriteError, match="row 2 is another one"):
+            journal.append(price(3))
+
+
+def test_a_frozen_server_costs_a_bounded_time_and_then_nothing_until_it_is_looked_at_again(own: RedisServer, tmp_path: Path) -> None:
+    config = RedisConfig(own.url, "account", timeout_s=0.3)
+    with RedisJournal(config, tmp_path / "account") as journal:
+        journal.append(started())
+        own.signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(JournalWriteError):
+                journal.append(price(1))
+            assert time.monotonic() - began < 2
+            began = time.monotonic()
+            for _ in range(50):
+                with pytest.raises(JournalWriteError):
+                    journal.append(price(1))
+            assert time.monotonic() - began < 0.5
+        finally:
+            own.signal(signal.SIGCONT)
+        time.sleep(1.1)
+        assert journal.append(price(1)) == 2, "the script the frozen server had received is recognised"
+        assert [event for _, event in journal.events()] == [started(), price(1)]
+
+
+def test_a_full_server_refuses_and_recovers(own: RedisServer, tmp_path: Path) -> None:
+    with RedisBackend(tmp_path / "account", own).open() as journal:
+        journal.append(started())
+        own.client().config_set("maxmemory", "100kb")
+        with pytest.raises(JournalWriteError, match="OOM"):
+            journal.append(price(1))
+        own.client().config_set("maxmemory", "0")
+        time.sleep(1.1)
+        assert journal.append(price(1)) == 2
+
+
+def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
+    config = RedisConfig(SecretStr("redis://somebody:hunter2@127.0.0.1:1/3"), "account")
+    with pytest.raises(JournalError) as found:
+        RedisJournal(config, tmp_path)
+    for text in (str(found.value), repr(found.value), repr(config), repr(found.value.__cause__)):
+        assert "hunter2" not in text
+        assert "somebody" not in text
+    assert "127.0.0.1:1/3" in str(found.value)
+    with pytest.raises(JournalError, match="redis://host"):
+        RedisReader(RedisConfig(SecretStr("http://hunter2@nowhere"), "account"))
+
+
+def test_without_the_package_the_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(JournalError, match=r"alphatrade\[redis\]"):
+        RedisJournal(RedisConfig(SecretStr("redis://127.0.0.1:1"), "account"), tmp_path)
