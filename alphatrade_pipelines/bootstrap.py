@@ -12,9 +12,14 @@ from urllib.request import ProxyHandler, build_opener
 from alphatrade_pipelines.settings import Mode, Settings, project_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import pandas as pd
 
     from alphatrade_pipelines.features import FeaturePipeline
+    from alphatrade_pipelines.journal import JournalReading, JournalStore
+    from alphatrade_pipelines.journal.redis import RedisConfig
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
@@ -271,3 +276,51 @@ def as_markdown(frame: pd.DataFrame) -> str:
         [f"{cell:.6g}" if isinstance(cell, float) else str(cell).replace("|", "/") for cell in row] for row in frame.itertuples(index=False)
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+
+
+REDIS_NOTE = "journal.redis.head"
+
+
+def journal_opener(settings: Settings) -> Callable[[Path], JournalStore]:
+    """Opens, for writing, the journal of the account whose folder it is given, in the backend of the settings."""
+    from alphatrade_pipelines.journal import SqliteJournal
+
+    def sqlite(folder: Path) -> JournalStore:
+        return SqliteJournal(folder / "journal.sqlite", reserve_bytes=round(settings.journal.reserve_mb * 2**20))
+
+    def redis(folder: Path) -> JournalStore:
+        from alphatrade_pipelines.journal.redis import RedisJournal
+
+        return RedisJournal(redis_journal(settings, folder.name), folder)
+
+    return redis if settings.journal.backend == "redis" else sqlite
+
+
+def redis_journal(settings: Settings, account: str) -> RedisConfig:
+    """Where Redis keeps the journal of an account. Raises ``SetupError`` without a URL."""
+    from alphatrade_pipelines.journal.redis import RedisConfig
+
+    if settings.journal.redis_url is None:
+        raise SetupError("no Redis is configured for journals: set ALPHATRADE_JOURNAL__REDIS_URL")
+    return RedisConfig(settings.journal.redis_url, account, settings.journal.lease_s)
+
+
+def journal_places(settings: Settings, pattern: str) -> list[Path]:
+    """Journals in the backend in force whose account folder matches, newest first: SQLite files, or the notes beside Redis journals."""
+    found: dict[Path, float] = {}
+    wanted = REDIS_NOTE if settings.journal.backend == "redis" else "journal.sqlite*"
+    for path in settings.folders.journals.glob(f"{pattern}/{wanted}"):
+        place = path.parent / (REDIS_NOTE if path.name == REDIS_NOTE else "journal.sqlite")
+        found[place] = max(found.get(place, 0.0), path.stat().st_mtime)
+    return sorted(found, key=lambda place: found[place], reverse=True)
+
+
+def journal_reader(settings: Settings, place: Path) -> JournalReading:
+    """A read-only view of a journal. Raises JournalError when there is none."""
+    from alphatrade_pipelines.journal import JournalReader
+
+    if place.name != REDIS_NOTE:
+        return JournalReader(place)
+    from alphatrade_pipelines.journal.redis import RedisReader
+
+    return RedisReader(redis_journal(settings, place.parent.name))

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.panel import Panel
 
 from alphatrade_pipelines import __version__, logs
+from alphatrade_pipelines.journal_cli import journal_app
 from alphatrade_pipelines.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help="From bars to a protected trade.")
-journal_app = typer.Typer(no_args_is_help=True, help="Read the append-only journal of an account.")
 app.add_typer(journal_app, name="journal")
 console = Console()
 errors = Console(stderr=True)
@@ -26,10 +26,16 @@ JournalPath = Annotated[Path | None, typer.Option("--journal", help="journal fil
 
 def _settings() -> Settings:
     settings = load_settings()
-    for secret in (settings.alpaca.key_id, settings.alpaca.secret_key):
+    for secret in (settings.alpaca.key_id, settings.alpaca.secret_key, settings.journal.redis_url):
         logs.hide(secret.get_secret_value() if secret else None)
     logs.configure(settings.log.level, settings.log.as_json)
     return settings
+
+
+@journal_app.callback()
+def _journal() -> None:
+    """Look at, check, replay and export the append-only journal of an account."""
+    _settings()
 
 
 @app.command()
@@ -121,35 +127,6 @@ def explain(client_order_id: str, journal: JournalPath = None) -> None:
     settings = _settings()
     path = journal or research.journal_with(settings, client_order_id)
     console.print(explaining.render(explaining.explain(research.read_events(path), client_order_id)))
-
-
-@journal_app.command("show")
-def journal_show(
-    journal: JournalPath = None,
-    last: Annotated[int, typer.Option(help="newest events to show; 0 = all")] = 50,
-    kind: Annotated[str, typer.Option(help="one event type, e.g. OrderIntended")] = "",
-    symbol: Annotated[str, typer.Option(help="one symbol")] = "",
-) -> None:
-    """List events of a journal, oldest first."""
-    from alphatrade_pipelines import research
-    from alphatrade_pipelines.journal import show_journal
-
-    path = journal or research.newest_journal(_settings())
-    for shown in show_journal(path, last=last or None, kind=kind or None, symbol=symbol or None):
-        console.print(f"[dim]{shown.seq:6}[/] {shown.at:%Y-%m-%d %H:%M:%S} [bold]{shown.kind}[/] ", end="")
-        console.print(repr(shown.event).partition("(")[2].rstrip(")"), markup=False, highlight=False, soft_wrap=True)
-
-
-@journal_app.command("verify")
-def journal_verify(journal: JournalPath = None) -> None:
-    """Check every row of a journal: numbers, contents, hash chain."""
-    from alphatrade_pipelines import research
-    from alphatrade_pipelines.journal import verify_journal
-
-    checked = verify_journal(journal or research.newest_journal(_settings()))
-    if not checked.sound:
-        _fail("journal damaged", f"{checked.where}: {checked.problem}")
-    console.print(f"[green]sound[/]: {checked.events} events, head {checked.head[:16]}, {checked.where}")
 
 
 @app.command()

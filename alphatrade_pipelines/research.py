@@ -517,8 +517,7 @@ def _bars_to_probe(settings: Settings, file: BarFile | None) -> tuple[str, Timef
 
 def journal_files(settings: Settings) -> list[Path]:
     """Journals of the mode in force, newest first."""
-    found = settings.folders.journals.glob(f"{settings.mode}-*/journal.sqlite")
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return bootstrap.journal_places(settings, f"{settings.mode}-*")
 
 
 def newest_journal(settings: Settings) -> Path:
@@ -531,8 +530,7 @@ def newest_journal(settings: Settings) -> Path:
 
 def journal_with(settings: Settings, client_order_id: str) -> Path:
     """The newest journal, of any mode, that mentions an order id; the newest one of all when none does (its error then names near ids)."""
-    found = sorted(settings.folders.journals.glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found:
+    for path in bootstrap.journal_places(settings, "*"):
         if any(client_order_id in repr(event) for event in read_events(path)):
             return path
     return newest_journal(settings)
@@ -540,9 +538,9 @@ def journal_with(settings: Settings, client_order_id: str) -> Path:
 
 def read_events(path: Path) -> list[Event]:
     """All events of a journal, oldest first."""
-    from alphatrade_pipelines.journal import JournalReader
+    from alphatrade_pipelines.settings import load_settings
 
-    with JournalReader(path) as reader:
+    with bootstrap.journal_reader(load_settings(), path) as reader:
         return [event for _, event in reader.events()]
 
 

@@ -136,6 +136,21 @@ class LiveSettings(_Section):
     venue_idle_exit_s: float = Field(1800.0, gt=0, description="an abandoned simulated exchange ends itself")
 
 
+class JournalSettings(_Section):
+    """Where the journal of an account is kept: a file under home, or a Redis server for a fleet."""
+
+    backend: Literal["sqlite", "redis"] = "sqlite"
+    redis_url: SecretStr | None = Field(None, description="redis://… or rediss://…, with its password if it has one")
+    lease_s: float = Field(5.0, ge=1, description="redis: seconds without an append until another writer may take over")
+    reserve_mb: float = Field(4.0, ge=0, description="sqlite: room kept on the disk, so that exits can be journaled when it is full")
+
+    @model_validator(mode="after")
+    def _redis_has_a_url(self) -> JournalSettings:
+        if self.backend == "redis" and self.redis_url is None:
+            raise ValueError("journal.backend is 'redis' but journal.redis_url is not set: set ALPHATRADE_JOURNAL__REDIS_URL")
+        return self
+
+
 class AlpacaSettings(_Section):
     """Keys come from the environment and stay SecretStr; URLs are checked against the mode's allow-list."""
 
@@ -177,6 +192,7 @@ class Settings(BaseSettings):
     research: ResearchSettings = ResearchSettings()
     risk: RiskSettings = RiskSettings()
     live: LiveSettings = LiveSettings()
+    journal: JournalSettings = JournalSettings()
     alpaca: AlpacaSettings = AlpacaSettings()
     servers: ServersSettings = ServersSettings()
     log: LogSettings = LogSettings()

@@ -155,6 +155,7 @@ def _setup(
         provider=_champion_watcher(settings, plan.mode),
         observers=(observe,),
         feed=settings.alpaca.feed,
+        journal=bootstrap.journal_opener(settings),
     )
 
 

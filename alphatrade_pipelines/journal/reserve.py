@@ -23,7 +23,7 @@ class Reserve:
     def has_room(self) -> bool:
         """Enough free space to take the reserve back without using the disk up again."""
         found = os.statvfs(self.path.parent)
-        return found.f_bavail * found.f_frsize >= 4 * self._size
+        return found.f_bavail * found.f_frsize >= 2 * self._size
 
     def take(self) -> bool:
         """Allocate the blocks; False (and nothing left behind) when there is no room for them."""
