@@ -49,6 +49,7 @@ def show(
 ) -> None:
     """List events of a journal, oldest first."""
     from alphatrade_pipelines.journal import show_events
+    from alphatrade_pipelines.trading.codec import to_plain
 
     wanted = _filter(kind, symbol, since, until, text)
     with _reading(journal) as reader:
@@ -58,8 +59,7 @@ def show(
     for name, style in (("seq", "dim"), ("time (UTC)", ""), ("event", "bold"), ("content", "")):
         table.add_column(name, style=style, no_wrap=name != "content", overflow="fold", justify="right" if name == "seq" else "left")
     for shown in found:
-        content = repr(shown.event).partition("(")[2].removesuffix(")")
-        table.add_row(str(shown.seq), f"{shown.at:%Y-%m-%d %H:%M:%S}", shown.kind, Text(content))
+        table.add_row(str(shown.seq), f"{shown.at:%Y-%m-%d %H:%M:%S}", shown.kind, Text(_content(to_plain(shown.event))))
     console.print(table)
 
 
@@ -220,6 +220,20 @@ def _memory() -> tuple[Callable[[], Any], Callable[[Any, Any], None]]:
     from alphatrade_pipelines.live.memory import blank, fold
 
     return blank, fold
+
+
+def _content(fields: dict[str, Any]) -> str:
+    """An event's fields for the eye: its time has a column of its own, what is empty is left out."""
+    shown = {name: value for name, value in fields.items() if name != "at" and value not in (None, "", [])}
+    return " ".join(f"{name}={_short(value)}" for name, value in shown.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({_content(value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
+    return str(value).removesuffix("+00:00")
 
 
 def _filter(kinds: list[str] | None, symbol: str, since: str, until: str, text: str) -> Filter:
