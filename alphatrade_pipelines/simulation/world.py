@@ -126,6 +126,7 @@ class World:
         self.by_hand: set[str] = set()
         self.impossible: list[str] = []
         self._names: dict[str, str] = {}
+        self._flatten_is_due = False
         self._running: SimulatedPace | None = None
         self._last_changes: object = None
         self._outage_until = float("-inf")
@@ -163,9 +164,11 @@ class World:
         """Start the trader, and start it again whenever it has died or stopped, until the day is over."""
         while True:
             self.session = self._process()
+            self._ask_to_flatten()
             try:
                 ended = await self.session.run(self._pace())
             except Killed as death:
+                self._flow()
                 self.report.struck[f"crash {death}"] += 1
                 self.report.struck["F25"] += 1
                 pause, torn = self._down, self._torn
@@ -192,9 +195,12 @@ class World:
         closes = {str(symbol): float(close) for symbol, close in known["close"].groupby(level="symbol").last().items()}
         return known, closes, known.index.get_level_values("timestamp").max()
 
+    @property
+    def _run_id(self) -> str:
+        return f"run-{self.report.processes}"
+
     def _process(self) -> LiveSession:
         self.report.processes += 1
-        number = self.report.processes
         state = CoreState.initial(self.core)
         for _, event in self.store.events():
             apply(state, event)
@@ -211,7 +217,7 @@ class World:
             gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model
         )
         quiet = 1e9
-        settings = SessionConfig("sim", f"run-{number}", self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
+        settings = SessionConfig("sim", self._run_id, self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
         streams = partial(InProcessStreams, self.loop, self.server, (_ENDPOINTS, _KEYS), SYMBOLS, self._delay)
         session = LiveSession(settings, tools, Surroundings(streams, self._catch_up))
         self._watch(session)
@@ -334,6 +340,13 @@ class World:
             self._down = step["down"]
             self.session.inbox.put(StopSession(StopPolicy(step["policy"]), step["policy"]))
 
+    def _ask_to_flatten(self) -> None:
+        """Ask the process that runs, or else the next one."""
+        if self._flatten_is_due and self.session is not None:
+            self._flatten_is_due = False
+            self.session.inbox.put(OperatorRequest("flatten", "simulated operator"))
+            self.report.struck["operator flatten at the end"] += 1
+
     def _by_hand(self, step: Step) -> None:
         """A person at the broker's own page."""
         exchange, symbol = self.exchange, step.get("symbol", "")
@@ -389,9 +402,9 @@ class World:
         self._outage_until = float("-inf")
         for symbol in list(self.exchange.halts):
             self.exchange.levers.resume(symbol)
-        if self.story.flatten and self.session is not None:
-            self.session.inbox.put(OperatorRequest("flatten", "simulated operator"))
-            self.report.struck["operator flatten at the end"] += 1
+        if self.story.flatten:
+            self._flatten_is_due = True
+            self._ask_to_flatten()
         self.loop.create_task(self.server.publish())
 
     def _count_faults(self) -> None:
@@ -412,7 +425,7 @@ class World:
         return Look(state, self._why_paused(state, exchange, symbol))
 
     def _why_paused(self, state: CoreState, exchange: Exchange, symbol: str) -> str:
-        if not state.ready:
+        if not state.ready or state.session is None or state.session.run_id != self._run_id:
             return "not reconciled"
         if self.line.traffic.down_since is not None:
             return "requests fail"
@@ -421,6 +434,8 @@ class World:
         blocked = exchange.restrictions
         if blocked.trading_blocked or blocked.account_blocked or blocked.trade_suspended_by_user or blocked.closing_only:
             return "account restricted"
+        if any(order.symbol == symbol and order.status == "pending_cancel" for order in exchange.book.live()):
+            return "a cancel is pending"
         if any(a.fault.kind.name in ("stale_views", "clock_skew") and not a.over for a in self.server.injector.faults.values()):
             return "views lie"
         if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.retry_longest_s + 1.0:
