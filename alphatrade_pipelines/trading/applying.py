@@ -49,7 +49,7 @@ from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase
 from alphatrade_pipelines.trading.refusals import entry_refused, exit_refused, protection_refused, trim_refused
 from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import still_wanted
-from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, find_closing, index, see_order
+from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, find_closing, index, index_all, see_order
 from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, ExitSaga, Plan, Session
 
 LOST = "the broker no longer knows it"
@@ -328,6 +328,7 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
         mine = state.positions.get(symbol)
         if (mine.qty if mine else 0) == held.get(symbol, 0) and state.activity.get(symbol, settled) <= settled:
             positions.settle_fills(state, symbol)
+    index_all(state)
     _see_account(state, event.account)
     state.broker_seen_at, state.fills_from = event.at, event.began - FILLS_OVERLAP
     state.ready = not state.stream_lost
@@ -336,6 +337,7 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
 def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
     if event.action == "adopt" and event.qty is not None:
         positions.adopt(state, event.symbol, event.qty, event.price or Decimal(0), event.at)
+        index_all(state)
     plan = state.plans.get(event.symbol)
     if event.kind == "stop_moved" and event.action == "accept" and event.price is not None and plan is not None:
         plan.stop = event.price

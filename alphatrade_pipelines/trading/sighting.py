@@ -68,14 +68,25 @@ def owner_of(state: CoreState, seen: BrokerOrder) -> str | None:
 
 
 def index(state: CoreState, order: LocalOrder) -> None:
-    """Keep the list of orders that may still act, so that nobody ever has to look through the closed ones."""
+    """Keep the list of orders that may still act, so that nobody ever has to look through the closed ones.
+
+    An order also stays while fills of it are reported whose executions have not been counted: until then the position is not what it is
+    about to be, and whoever looked at it alone would send the same exit twice.
+    """
     symbol, cid = order.request.symbol, order.request.client_order_id
-    if order.is_open:
+    if order.is_open or state.owes_executions(order):
         state.live.setdefault(symbol, {})[cid] = None
     elif symbol in state.live:
         state.live[symbol].pop(cid, None)
         if not state.live[symbol]:
             del state.live[symbol]
+
+
+def index_all(state: CoreState) -> None:
+    """Look again at every listed order: executions have been counted."""
+    for symbol in list(state.live):
+        for order in state.live_orders(symbol):
+            index(state, order)
 
 
 def drop_plan(state: CoreState, order: LocalOrder) -> None:

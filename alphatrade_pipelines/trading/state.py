@@ -207,10 +207,11 @@ class CoreState:
 
     def has_uncounted_fills(self, symbol: str) -> bool:
         """The broker reported an order of ours as filled beyond the executions we have: the position is about to change."""
-        for order in self.live_orders(symbol):
-            if any(filled > self.executed.get(broker_id, 0) for broker_id, filled in order.fills()):
-                return True
-        return False
+        return any(self.owes_executions(order) for order in self.live_orders(symbol))
+
+    def owes_executions(self, order: LocalOrder) -> bool:
+        """More of it is reported as filled than its counted executions come to."""
+        return any(filled > self.executed.get(broker_id, 0) for broker_id, filled in order.fills())
 
     def active_symbols(self) -> list[str]:
         """Symbols with a position, something live, an exit under way or a retry waiting; sorted, so decisions have one order."""

@@ -10,7 +10,7 @@ import pytest
 from alphatrade_pipelines.trading import TradingState
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, Side
-from alphatrade_pipelines.trading.events import CancelEnded, CancelIntended, CloseEnded, OrderIntended, Outcome
+from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CancelIntended, CloseEnded, OrderIntended, Outcome
 from alphatrade_pipelines.trading.ids import exit_reason
 from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
@@ -385,3 +385,24 @@ def test_every_cancellation_is_journaled_with_its_reason() -> None:
     shell.tick(600)
     reasons = [event.reason for _, event in shell.log.events() if isinstance(event, CancelIntended)]
     assert reasons == ["exit:time"]
+
+
+def test_an_exit_whose_fill_is_known_before_its_execution_is_not_sent_again() -> None:
+    """The answer is lost, and the probe shows the order filled: shares are gone that no execution has told of yet."""
+    shell = holding()
+    shell.broker.now += timedelta(seconds=601)
+    todo = [command for command in shell.handle(shell.clock()) if not isinstance(command, ReadBroker)]
+    while todo:
+        command = todo.pop(0)
+        lost = isinstance(command, SubmitOrder)
+        shell.broker.faults = Faults(unanswered=1.0, dropped=1.0) if lost else Faults()  # nor does an update tell the execution
+        answer = shell.broker.execute(command)
+        todo += shell.handle(answer) if answer is not None and not isinstance(answer, BrokerSeen) else []
+        for update in shell.broker.deliver():
+            todo += shell.handle(update)
+    exits = [event for _, event in shell.log.events() if isinstance(event, OrderIntended) and event.purpose == "exit"]
+    assert len(exits) == 1
+    assert shell.state.has_uncounted_fills("AAPL")
+    shell.settle()
+    assert shell.check() == []
+    assert not shell.broker.shorted
