@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
+    from alphatrade_pipelines.trading.execution import ExecutionConfig
     from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 
 PRE_OPEN = timedelta(minutes=30)
@@ -250,11 +251,33 @@ def core_config(settings: Settings) -> CoreConfig:
     )
     return CoreConfig(
         strategy=settings.live.strategy,
+        execution=execution_config(settings),
         sizing=sizing,
         limits=limits,
         reconcile_interval_s=settings.live.reconcile_interval_s,
         # a simulated day moves in steps of hours: waiting for the rest of an entry would mean waiting for the next one
         partial_entry_wait_s=0.0 if timeframe(settings).is_daily else 5.0,
+    )
+
+
+def execution_config(settings: Settings) -> ExecutionConfig:
+    """How orders are worked. With daily bars time moves in steps of hours: whole orders, whatever is asked for."""
+    from alphatrade_pipelines.risk import ImpactConfig, ImpactModel
+    from alphatrade_pipelines.trading.execution import Algo, ExecutionConfig
+
+    chosen = settings.execution
+    impact = ImpactConfig(ImpactModel(chosen.impact), risk_aversion=chosen.risk_aversion, max_participation=chosen.max_participation)
+    return ExecutionConfig(
+        algo=Algo.SINGLE if timeframe(settings).is_daily else Algo(chosen.algo),
+        impact=impact,
+        saving_bps=chosen.saving_bps,
+        slice_s=chosen.slice_s,
+        max_slices=chosen.max_slices,
+        horizon_s=chosen.horizon_s,
+        pov_rate=min(chosen.pov_rate, chosen.max_participation),
+        passive=chosen.passive,
+        exits=chosen.exits,
+        at_close=chosen.at_close,
     )
 
 

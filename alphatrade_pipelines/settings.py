@@ -126,6 +126,23 @@ class RiskSettings(_Section):
     daily_loss: float = Field(0.03, gt=0, le=1)
 
 
+class ExecutionSettings(_Section):
+    """How an order reaches the market: whole, or in slices (docs/execution.md). Daily bars always send whole orders."""
+
+    algo: Literal["auto", "single", "twap", "vwap", "pov", "shortfall"] = Field("auto", description="auto: the pre-trade impact decides")
+    impact: Literal["almgren_2005", "almgren_chriss", "review"] = "almgren_2005"
+    risk_aversion: float = Field(0.1, ge=0, description="bps of expected cost paid to be rid of one bp of timing risk")
+    max_participation: float = Field(0.10, gt=0, le=1, description="share of the market's volume, at most")
+    saving_bps: float = Field(5.0, ge=0, description="auto slices only what this saves")
+    slice_s: float = Field(300.0, gt=0, description="least seconds between slices; no shorter than the bars makes sense")
+    max_slices: int = Field(12, ge=1)
+    horizon_s: float = Field(1800.0, gt=0, description="of an algorithm chosen by name while the market's liquidity is not known")
+    pov_rate: float = Field(0.05, gt=0, le=1, description="share of the volume followed by a POV chosen by name")
+    passive: bool = Field(False, description="slices but the last rest at the last price")
+    exits: bool = Field(True, description="work time exits too; stops, halts and flattening never wait")
+    at_close: Literal["cancel", "resume"] = "cancel"
+
+
 class LiveSettings(_Section):
     """The long-running session."""
 
@@ -191,6 +208,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     research: ResearchSettings = ResearchSettings()
     risk: RiskSettings = RiskSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     live: LiveSettings = LiveSettings()
     journal: JournalSettings = JournalSettings()
     alpaca: AlpacaSettings = AlpacaSettings()

@@ -181,9 +181,9 @@ class OrderBook:
             # a leg, or the profit order that heads an OCO: judged by its own price
             is_stop = report.stop_price is not None
             return Fill(execution, cid, "stop" if is_stop else "target", report.stop_price if is_stop else report.limit_price)
-        if record.intent.purpose == "entry":
+        if record.intent.purpose in ("entry", "slice"):
             signal = self.signals.get(record.intent.decision_id)
-            return Fill(execution, cid, "entry", signal.reference_price if signal else record.mark)
+            return Fill(execution, cid, record.intent.purpose, signal.reference_price if signal else record.mark)
         return Fill(execution, cid, record.intent.purpose, record.mark)
 
     def signal_of(self, decision: str) -> Signal | None:

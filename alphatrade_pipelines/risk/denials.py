@@ -24,6 +24,7 @@ DENIALS: dict[str, str] = {
     "SYMBOL_EXITING": "the position is on its way out",
     "SYMBOL_POSITION_OPEN": "shares are held already",
     "SYMBOL_ORDER_OPEN": "an order of ours is open",
+    "SYMBOL_PARENT_OPEN": "a parent order is being worked in the symbol",
     "SYMBOL_FOREIGN_ORDER": "an order this core did not send rests in the symbol",
     "SYMBOL_EXCLUDED": "the broker said this session that the asset may not be traded",
     "PRICE_STALE": "the last price is older than `price_max_age_s`",

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from alphatrade_pipelines.risk import limits as risk_limits
-from alphatrade_pipelines.trading import positions
+from alphatrade_pipelines.trading import parent_state, positions
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.domain import AccountState, StopPolicy
@@ -32,6 +32,8 @@ from alphatrade_pipelines.trading.events import (
     OrderProbed,
     OrderUpdated,
     Outcome,
+    ParentEnded,
+    ParentOpened,
     PriceSeen,
     ProtectionBreached,
     ReplaceEnded,
@@ -105,6 +107,7 @@ def _session_ended(state: CoreState, event: SessionEnded) -> None:
 
 
 def _clock_ticked(state: CoreState, event: ClockTicked) -> None:
+    parent_state.pass_time(state, event)
     note_tick(state, event)
     if event.market_open and not state.market_open:  # whatever waited for the announced open has waited for this one
         for waiting in state.exits.values():
@@ -121,6 +124,7 @@ def _clock_ticked(state: CoreState, event: ClockTicked) -> None:
 def _price_seen(state: CoreState, event: PriceSeen) -> None:
     state.marks[event.symbol] = event.price
     state.marked_at[event.symbol] = event.at
+    parent_state.see_volume(state, event)
 
 
 def _corporate_action(state: CoreState, event: CorporateActionApplied) -> None:
@@ -130,6 +134,7 @@ def _corporate_action(state: CoreState, event: CorporateActionApplied) -> None:
     state.actions[key] = None
     if event.split != 1:
         positions.split(state, event.symbol, event.split)
+        parent_state.spoil(state, event.symbol, "split")
 
 
 def _signal_received(state: CoreState, event: SignalReceived) -> None:
@@ -149,6 +154,7 @@ def _order_intended(state: CoreState, event: OrderIntended) -> None:
         known.next_try = event.at + timedelta(seconds=state.config.backoff_s(known.sends))
         index(state, known)
         return
+    parent_state.slice_intended(state, event)
     order = LocalOrder(request, event.purpose, event.decision_id, event.attempt, event.at)
     state.orders[request.client_order_id] = order
     state.intents[symbol] = state.intents.get(symbol, 0) + 1
@@ -220,13 +226,15 @@ def _refused(state: CoreState, order: LocalOrder, event: SubmitEnded) -> None:
     order.phase, order.reason = Phase.REFUSED, f"{rejection}: {event.reason}"
     if rejection is Rejection.ACCOUNT:
         state.halted = f"the broker refuses this account: {event.reason}"
-    if rejection is Rejection.NOT_TRADABLE and order.purpose == "entry":
+    if rejection is Rejection.NOT_TRADABLE and order.purpose in ("entry", "slice"):
         state.excluded[order.request.symbol] = event.reason
     _after_refusal(state, order, rejection, event, denied=event.outcome is Outcome.DENIED)
 
 
 def _after_refusal(state: CoreState, order: LocalOrder, rejection: Rejection, event: SubmitEnded, *, denied: bool) -> None:
     symbol = order.request.symbol
+    if order.purpose in parent_state.SLICES:
+        return  # the parent goes on, or gives up, by what it finds in its slices
     if order.purpose == "entry":
         retry = entry_refused(state, order, rejection, event.reason, event.retry_after_s, denied=denied)
         if retry is not None:
@@ -428,6 +436,8 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     OrderUpdated: _order_updated,
     BrokerSeen: _broker_seen,
     DiscrepancyFound: _discrepancy,
+    ParentOpened: parent_state.parent_opened,
+    ParentEnded: parent_state.parent_ended,
     EntryDenied: _entry_denied,
     ProtectionBreached: _breached,
     GapLossRecorded: _recorded,

@@ -83,6 +83,8 @@ def _symbol_denial(state: CoreState, symbol: str) -> Denial | None:
         return Denial("SYMBOL_ORDER_OPEN", f"order {live[0].request.client_order_id} is open")
     if symbol in state.excluded:
         return Denial("SYMBOL_EXCLUDED", state.excluded[symbol])
+    if symbol in state.parents:
+        return Denial("SYMBOL_PARENT_OPEN", f"a parent order of {state.parents[symbol].order.qty} shares is being worked")
     if any(stranger.order.symbol == symbol for stranger in state.strangers.values()):
         return Denial("SYMBOL_FOREIGN_ORDER", "an order this core did not send rests in the symbol")
     return None

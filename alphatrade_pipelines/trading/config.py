@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from alphatrade_pipelines.risk import LimitsConfig, SizingConfig
 from alphatrade_pipelines.trading.codec import from_plain, to_plain
+from alphatrade_pipelines.trading.execution import ExecutionConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class CoreConfig:
     strategy: str = "alphatrade"
     sizing: SizingConfig = field(default_factory=SizingConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     allow_short: bool = False
     signal_max_age_s: float = 3600.0
     price_max_age_s: float = 3600.0

@@ -26,7 +26,7 @@ def uncovered_qty(state: CoreState, symbol: str) -> Decimal:
 
 def leaving_qty(state: CoreState, symbol: str) -> Decimal:
     """Shares that orders of ours at the broker are selling (or buying back) right now."""
-    return sum((order.open_qty for order in state.live_orders(symbol) if order.purpose in ("exit", "trim")), ZERO)
+    return sum((order.open_qty for order in state.live_orders(symbol) if order.purpose in ("exit", "trim", "unwind")), ZERO)
 
 
 def exposed_qty(state: CoreState, symbol: str) -> Decimal:

@@ -26,6 +26,7 @@ from alphatrade_pipelines.trading.events import (
     OrderProbed,
     OrderUpdated,
     Outcome,
+    PriceSeen,
     ReplaceEnded,
     SessionStarted,
     SignalReceived,
@@ -36,6 +37,7 @@ from alphatrade_pipelines.trading.events import (
 from alphatrade_pipelines.trading.exits import advance_exit, time_exit_due
 from alphatrade_pipelines.trading.keeping import gap_losses
 from alphatrade_pipelines.trading.orders import Phase
+from alphatrade_pipelines.trading.parents import advance_parent, must_leave_at_once, reserved_qty, work_out
 from alphatrade_pipelines.trading.protection import audit_protection, report_exposure
 from alphatrade_pipelines.trading.reconciliation import reconcile
 from alphatrade_pipelines.trading.rejections import Rejection, classify
@@ -62,10 +64,14 @@ def decide(state: CoreState, event: Event) -> Iterator[Item]:
 def audit(state: CoreState, symbol: str, *, after_read: bool = False) -> Iterator[Item]:
     """Everything one symbol needs now: withdraw, leave, protect, or try again."""
     yield from withdraw_entries(state, symbol)
-    if symbol in state.exits or state.leaving or time_exit_due(state, symbol):
+    due = time_exit_due(state, symbol)
+    if due:
+        yield from work_out(state, symbol)
+    if symbol in state.exits or state.leaving or (due and must_leave_at_once(state, symbol)):
         yield from advance_exit(state, symbol, state.leaving or "time")
     else:
-        yield from audit_protection(state, symbol, after_read=after_read)
+        yield from audit_protection(state, symbol, after_read=after_read, reserved=reserved_qty(state, symbol))
+    yield from advance_parent(state, symbol)
     yield from retry_entry(state, symbol)
 
 
@@ -95,6 +101,11 @@ def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
 
 def _signal_received(state: CoreState, event: SignalReceived) -> Iterator[Item]:
     yield from consider_signal(state, event.signal)
+
+
+def _price_seen(state: CoreState, event: PriceSeen) -> Iterator[Item]:
+    if event.symbol in state.parents:
+        yield from audit(state, event.symbol)
 
 
 def _submit_ended(state: CoreState, event: SubmitEnded) -> Iterator[Item]:
@@ -183,6 +194,7 @@ def _journal_state(state: CoreState, event: JournalStateSeen) -> Iterator[Item]:
 _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     SessionStarted: _session_started,
     ClockTicked: _clock_ticked,
+    PriceSeen: _price_seen,
     SignalReceived: _signal_received,
     SubmitEnded: _submit_ended,
     CancelEnded: _cancel_ended,

@@ -105,6 +105,36 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class ParentOrder:
+    """A large order that reaches the market in slices, planned once and journaled, so that a replay needs no algorithm.
+
+    ``purpose``: ``entry`` or ``exit``. ``path``: shares that should be done after each of the slices, which begin every ``interval_s``
+    seconds of open market; empty for POV, which follows ``rate`` of the traded volume up to ``cap``. ``limit_price``: no slice is sent
+    while the market is beyond it. ``at_close``: ``cancel`` or ``resume`` with the next session. The basis points are the pre-trade
+    estimates for the plan and for a single order (NaN is not allowed in a journal: 0 where nothing was known).
+    """
+
+    symbol: str
+    side: Side
+    qty: Decimal
+    purpose: str
+    algo: str
+    decision_id: str
+    decision_time: datetime
+    duration_s: float
+    interval_s: float
+    path: tuple[Decimal, ...]
+    rate: Decimal
+    cap: Decimal
+    catch_up: Decimal
+    limit_price: Decimal
+    at_close: str
+    why: str
+    planned_bps: float = 0.0
+    single_bps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRequest:
     """An order as the core wants it at the broker. ``take_profit`` and ``stop_loss`` are the legs of a bracket or an OCO.
 

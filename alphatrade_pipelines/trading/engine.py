@@ -200,9 +200,9 @@ class Engine:
     def _denial(self, command: Command) -> Event | None:
         """The end of a command that could add risk; None for one that may be sent."""
         at, state, why = self.state.clock, self.state, "journal cannot be written"
-        if isinstance(command, SubmitOrder) and state.orders[command.request.client_order_id].purpose == "entry":
+        if isinstance(command, SubmitOrder) and state.orders[command.request.client_order_id].purpose in ("entry", "slice"):
             return SubmitEnded(at, command.request.client_order_id, Outcome.DENIED, reason=why)
-        if isinstance(command, ReplaceOrder) and state.orders[state.aliases[command.client_order_id]].purpose == "entry":
+        if isinstance(command, ReplaceOrder) and state.orders[state.aliases[command.client_order_id]].purpose in ("entry", "slice"):
             return ReplaceEnded(at, command.client_order_id, command.broker_id, Outcome.DENIED, reason=why)
         return None
 

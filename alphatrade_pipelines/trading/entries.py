@@ -13,6 +13,8 @@ from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequ
 from alphatrade_pipelines.trading.events import EntryDenied, Event, OrderIntended
 from alphatrade_pipelines.trading.exits import cancel_group
 from alphatrade_pipelines.trading.ids import client_order_id, decision_id
+from alphatrade_pipelines.trading.parent_state import unsent
+from alphatrade_pipelines.trading.parents import entry_parent, open_parent
 from alphatrade_pipelines.trading.protection import partial_entry_waited
 from alphatrade_pipelines.trading.state import CoreState
 
@@ -31,7 +33,15 @@ def consider_signal(state: CoreState, signal: Signal) -> Iterator[Item]:
         return
     size = _sized(state, signal)
     denial = _size_denial(state, signal, size)
-    yield _denied(state, signal, denial) if denial else _bracket(state, signal, size.qty, 0)
+    if denial is not None:
+        yield _denied(state, signal, denial)
+        return
+    decision = decision_id(state.config.strategy, signal.model_version, signal.symbol, signal.decision_time)
+    parent = entry_parent(state, signal.symbol, size.qty, decision)
+    if parent is None:
+        yield _bracket(state, signal, size.qty, 0)
+    else:
+        yield from open_parent(state, parent)
 
 
 def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
@@ -71,6 +81,12 @@ def exposure(state: CoreState, symbol: str) -> Book:
                 names.add(name)
                 net += value if order.request.side is Side.BUY else -value
                 gross, own = gross + value, own + (value if name == symbol else 0)
+    for name, parent in state.parents.items():
+        if coming := unsent(state, name):
+            value = coming * _price(state, name)
+            names.add(name)
+            net += value if parent.order.side is Side.BUY else -value
+            gross, own = gross + value, own + (value if name == symbol else 0)
     return Book(gross, net, own, len(names), equity)
 
 
@@ -115,7 +131,7 @@ def _value_since_account(state: CoreState) -> Decimal:
         for order in state.live_orders(symbol):
             if state.account_at is not None and order.intended_at >= state.account_at:
                 total += order.remaining_entry * _price(state, symbol)
-    return total
+    return total + sum((unsent(state, symbol) * _price(state, symbol) for symbol in state.parents), Decimal(0))
 
 
 def _bracket(

@@ -14,6 +14,7 @@ from alphatrade_pipelines.trading.domain import (
     Execution,
     ModelRef,
     OrderRequest,
+    ParentOrder,
     Signal,
     StopPolicy,
 )
@@ -109,7 +110,7 @@ class OrderIntended:
 
     at: datetime
     request: OrderRequest
-    purpose: str  # entry | protect | exit | trim
+    purpose: str  # entry | slice | protect | exit | unwind | trim
     decision_id: str
     attempt: int
 
@@ -271,6 +272,26 @@ class DiscrepancyFound:
 
 
 @dataclass(frozen=True, slots=True)
+class ParentOpened:
+    """A decision is worked in slices from now on; each slice is an ``OrderIntended`` of purpose ``slice`` (entry) or ``unwind`` (exit)."""
+
+    at: datetime
+    parent: ParentOrder
+
+
+@dataclass(frozen=True, slots=True)
+class ParentEnded:
+    """No further slice of this parent will be sent. ``filled`` of ``qty`` shares were traded; ``reason`` is complete, time, refused, …"""
+
+    at: datetime
+    symbol: str
+    decision_id: str
+    reason: str
+    filled: Decimal
+    qty: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class EntryDenied:
     """A signal was not traded, with its coded reason (CATEGORY_CONDITION)."""
 
@@ -377,6 +398,8 @@ Event = (
     | OrderUpdated
     | BrokerSeen
     | DiscrepancyFound
+    | ParentOpened
+    | ParentEnded
     | EntryDenied
     | ProtectionBreached
     | GapLossRecorded

@@ -13,8 +13,8 @@ from datetime import datetime
 
 MAX_LENGTH = 48
 EXIT_REASON = "exit:"
-_ENTRY = re.compile(r"\w+-\d{8}T\d{4}-e\d+-[0-9a-f]{16}")
-_LETTER = {"entry": "e", "protect": "p", "exit": "x", "trim": "t", "replace": "r"}
+_ENTRY = re.compile(r"\w+-\d{8}T\d{4}-[es]\d+-[0-9a-f]{16}")
+_LETTER = {"entry": "e", "protect": "p", "exit": "x", "trim": "t", "replace": "r", "slice": "s", "unwind": "u"}
 
 
 def decision_id(strategy: str, model_version: str, symbol: str, decision_time: datetime) -> str:
@@ -23,7 +23,8 @@ def decision_id(strategy: str, model_version: str, symbol: str, decision_time: d
 
 
 def client_order_id(decision: str, symbol: str, at: datetime, purpose: str, attempt: int) -> str:
-    """The broker-side name of attempt ``attempt`` of one leg of a decision. ``purpose`` is entry, protect, exit, trim or replace."""
+    """The broker-side name of attempt ``attempt`` of one leg of a decision. ``purpose`` is a key of ``_LETTER``; a slice of a
+    parent order counts its slices as attempts."""
     digest = hashlib.sha256(f"{decision}|{at.isoformat()}|{purpose}|{attempt}".encode()).hexdigest()[:16]
     ticker = "".join(letter for letter in symbol if letter.isalnum())[:10]
     name = f"{ticker}-{at:%Y%m%dT%H%M}-{_LETTER[purpose]}{attempt}-{digest}"

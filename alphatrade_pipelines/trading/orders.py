@@ -160,7 +160,7 @@ class LocalOrder:
     @property
     def remaining_entry(self) -> Decimal:
         """Shares of an entry that may still be bought (0 once it ended)."""
-        return self.open_qty if self.purpose == "entry" else ZERO
+        return self.open_qty if self.purpose in ("entry", "slice") else ZERO
 
     @property
     def protective_qty(self) -> Decimal:

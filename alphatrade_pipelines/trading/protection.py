@@ -26,8 +26,11 @@ Item = Event | Command
 CENT = Decimal("0.01")
 
 
-def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iterator[Item]:
-    """Make the invariant true for one symbol that is not on its way out. ``after_read``: name what a broker read uncovered."""
+def audit_protection(state: CoreState, symbol: str, *, after_read: bool, reserved: Decimal = Decimal(0)) -> Iterator[Item]:
+    """Make the invariant true for one symbol that is not on its way out. ``after_read``: name what a broker read uncovered.
+
+    ``reserved`` shares need no stop: an order is selling them.
+    """
     if state.has_uncounted_fills(symbol):
         return  # the executions behind those fills are on their way; judging now would judge a stale position
     held, live = state.positions.get(symbol), state.live_orders(symbol)
@@ -46,7 +49,7 @@ def audit_protection(state: CoreState, symbol: str, *, after_read: bool) -> Iter
             yield from cancel_group(state, order, "split")
     if any(order.is_unsettled or order.remaining_entry for order in live) or outdated:
         return
-    yield from _balance(state, held, after_read=after_read)
+    yield from _balance(state, held, after_read=after_read, reserved=reserved)
 
 
 def _ends_by_itself(state: CoreState, order: LocalOrder) -> bool:
@@ -69,9 +72,9 @@ def _is_wrong_way(state: CoreState, held: Position) -> bool:
     return (held.qty > 0) != (plan.side is Side.BUY)
 
 
-def _balance(state: CoreState, held: Position, *, after_read: bool) -> Iterator[Item]:
+def _balance(state: CoreState, held: Position, *, after_read: bool, reserved: Decimal) -> Iterator[Item]:
     symbol = held.symbol
-    missing = abs(held.qty) - covered_qty(state, symbol) - leaving_qty(state, symbol)
+    missing = abs(held.qty) - covered_qty(state, symbol) - leaving_qty(state, symbol) - reserved
     if missing > 0:
         if after_read and not (missing < 1 and (is_dust(state, symbol) or not state.market_open)):
             yield DiscrepancyFound(state.clock, "missing_protection", symbol, f"{missing} of {held.qty} shares have no live stop", "repair")

@@ -30,6 +30,11 @@ def still_wanted(state: CoreState, order: LocalOrder) -> bool:
     if order.purpose == "entry":
         may_enter = state.trading is TradingState.ACTIVE and symbol not in state.exits and held is None
         return may_enter and order.sends < MAX_ENTRY_SENDS and _is_fresh(state, state.decided.get(symbol))
+    if order.purpose == "slice":
+        parent = state.parents.get(symbol)
+        may_enter = state.trading is TradingState.ACTIVE and symbol not in state.exits and not state.leaving
+        age = state.clock - order.intended_at
+        return may_enter and parent is not None and order.sends < MAX_ENTRY_SENDS and age.total_seconds() <= parent.order.interval_s
     if held is None or order.request.qty > abs(held.qty):
         return False
     closes = (order.request.side.value == "sell") == (held.qty > 0)

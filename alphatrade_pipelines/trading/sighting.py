@@ -12,6 +12,7 @@ from alphatrade_pipelines.trading.domain import BrokerOrder, OrderClass, OrderKi
 from alphatrade_pipelines.trading.events import BrokerSeen
 from alphatrade_pipelines.trading.ids import exit_decision
 from alphatrade_pipelines.trading.orders import LocalOrder, Phase, is_leg, observe, observe_leg
+from alphatrade_pipelines.trading.parent_state import forget_plan
 from alphatrade_pipelines.trading.refusals import exit_refused, protection_refused, trim_refused
 from alphatrade_pipelines.trading.rejections import Rejection
 from alphatrade_pipelines.trading.state import CoreState, Stranger
@@ -40,7 +41,7 @@ def see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
 
 
 def _note_consequences(state: CoreState, order: LocalOrder, before: str) -> None:
-    if order.purpose == "entry" and order.filled_qty and order.part_filled_at is None:
+    if order.purpose in ("entry", "slice") and order.filled_qty and order.part_filled_at is None:
         order.part_filled_at = state.clock
     if order.phase is Phase.CLOSED:
         drop_plan(state, order)
@@ -91,6 +92,8 @@ def index_all(state: CoreState) -> None:
 
 def drop_plan(state: CoreState, order: LocalOrder) -> None:
     """An entry ended: without a position there is nothing left to plan or to leave."""
+    if order.purpose == "slice":
+        forget_plan(state, order.request.symbol, [order])
     if order.purpose == "entry" and order.request.symbol not in state.positions and not order.filled_qty:
         state.plans.pop(order.request.symbol, None)
         state.exits.pop(order.request.symbol, None)

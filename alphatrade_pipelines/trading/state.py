@@ -12,7 +12,7 @@ from enum import StrEnum
 from alphatrade_pipelines.risk import LimitState, WinRecord
 from alphatrade_pipelines.trading.codec import to_plain
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, ModelRef, Side, Signal, StopPolicy
+from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, ModelRef, ParentOrder, Side, Signal, StopPolicy
 from alphatrade_pipelines.trading.orders import LocalOrder
 
 FILLS_OVERLAP = timedelta(hours=1)
@@ -104,6 +104,25 @@ class EntryRetry:
 
 
 @dataclass(slots=True)
+class Parent:
+    """A parent order at work. ``slices``: client order ids, oldest first; ``begun``: the step of the plan the last one was sent for.
+
+    ``elapsed_s`` counts open market only, up to ``counted_at`` (None while closed); ``volume`` is what traded since it opened, of which
+    ``followed`` before the last slice. ``spoiled``: why its plan no longer holds.
+    """
+
+    order: ParentOrder
+    slices: list[str] = field(default_factory=list)
+    begun: int = 0
+    elapsed_s: float = 0.0
+    counted_at: datetime | None = None
+    was_open: bool = False
+    volume: Decimal = Decimal(0)
+    followed: Decimal = Decimal(0)
+    spoiled: str = ""
+
+
+@dataclass(slots=True)
 class Stranger:
     """An order in this account that we did not send (or whose parent has not been reported yet)."""
 
@@ -170,6 +189,7 @@ class CoreState:
     counted: list[Counted] = field(default_factory=list)
     dust: dict[str, Repair] = field(default_factory=dict)  # fractions of a share the broker did not take
     entry_retries: dict[str, EntryRetry] = field(default_factory=dict)
+    parents: dict[str, Parent] = field(default_factory=dict)
     executions: dict[str, None] = field(default_factory=dict)
     executed: dict[str, Decimal] = field(default_factory=dict)  # shares counted per broker order id
     adopted: dict[str, datetime] = field(default_factory=dict)  # when a position was last taken over from the broker
@@ -214,8 +234,8 @@ class CoreState:
         return any(filled > self.executed.get(broker_id, 0) for broker_id, filled in order.fills())
 
     def active_symbols(self) -> list[str]:
-        """Symbols with a position, something live, an exit under way or a retry waiting; sorted, so decisions have one order."""
-        return sorted({*self.positions, *self.live, *self.exits, *self.entry_retries})
+        """Symbols with a position, something live, an exit, a retry or a parent; sorted, so decisions have one order."""
+        return sorted({*self.positions, *self.live, *self.exits, *self.entry_retries, *self.parents})
 
     def fingerprint(self) -> str:
         """SHA-256 of the whole state: equal fingerprints mean equal states."""

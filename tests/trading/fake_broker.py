@@ -345,11 +345,9 @@ class FakeBroker:
                 self._fill(order, order.qty - order.filled, order.limit_price)
 
     def work(self, symbol: str | None = None, *, allow_partial: bool = True) -> None:
-        """Fill market orders and limits through the market while it is open."""
+        """Fill market orders, and limit orders that are as good, while the market is open."""
         for order in list(self.orders):
-            through = order.kind == "limit" and order.order_class == "simple" and order.limit_price is not None
-            through = through and self._reached(order.side.opposite, self.prices[order.symbol], order.limit_price or Decimal(0))
-            wanted = (order.kind == "market" or through) and order.live and not order.stuck and symbol in (None, order.symbol)
+            wanted = self._takes(order) and order.live and not order.stuck and symbol in (None, order.symbol)
             if not self.market_open or not wanted:
                 continue
             left = order.qty - order.filled
@@ -357,6 +355,13 @@ class FakeBroker:
                 left = Decimal(self.rng.randint(1, int(left) - 1))
                 order.stuck = order.side is Side.BUY and self._happens(self.faults.stuck)
             self._fill(order, left, self.prices[order.symbol])
+
+    def _takes(self, order: FakeOrder) -> bool:
+        """Would this order trade at the price there is?"""
+        if order.kind == "market":
+            return True
+        limit = order.limit_price
+        return order.order_class != "oco" and limit is not None and self._reached(order.side.opposite, self.prices[order.symbol], limit)
 
     def split(self, symbol: str, ratio: int) -> None:
         """A forward split on its ex-date morning: shares and price convert, open orders are cancelled."""

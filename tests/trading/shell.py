@@ -147,6 +147,10 @@ class Shell:
         self.broker.set_price(symbol, Decimal(str(price)))
         self.send(PriceSeen(self.broker.now, symbol, Decimal(str(price))), AccountSeen(self.broker.now, self.broker.account()))
 
+    def volume(self, symbol: str, shares: int) -> None:
+        """So many shares traded at the last price."""
+        self.send(PriceSeen(self.broker.now, symbol, self.broker.prices[symbol], Decimal(shares)))
+
     def signal(self, symbol: str, hold_s: float = 86400.0) -> None:
         """A bullish opinion at the last price, decided now: said twice at one time it is the same decision."""
         self.send(SignalReceived(self.broker.now, make_signal(symbol, self.broker.prices[symbol], self.broker.now, hold_s)))
