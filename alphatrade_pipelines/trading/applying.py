@@ -91,6 +91,7 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
     state.leaving = "" if state.leaving == "stop" else state.leaving
     state.fills_from = state.fills_from or event.at
     state.activity.clear()
+    state.touched.clear()
     state.excluded.clear()
     for symbol in list(state.live):
         for order in state.live_orders(symbol):
@@ -147,6 +148,7 @@ def _account_seen(state: CoreState, event: AccountSeen) -> None:
 
 
 def _order_intended(state: CoreState, event: OrderIntended) -> None:
+    state.touched[event.request.symbol] = event.at
     request, symbol = event.request, event.request.symbol
     known = state.orders.get(request.client_order_id)
     if known is not None:  # the broker provably lacked it: the same order is sent again under the same name
@@ -177,6 +179,7 @@ def _plan_entry(state: CoreState, event: OrderIntended) -> None:
 
 
 def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
+    state.touched[event.symbol] = event.at
     cid = state.by_broker.get(event.broker_id)
     if cid is not None:
         state.orders[cid].cancel_asked_at = event.at
@@ -188,6 +191,7 @@ def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
 
 
 def _replace_intended(state: CoreState, event: ReplaceIntended) -> None:
+    state.touched[event.symbol] = event.at
     order = state.orders[event.root]
     order.amendment = Amendment(event.client_order_id, event.broker_id, event.at, event.qty, event.limit_price, event.stop_price)
     order.amend_after = event.at
@@ -197,12 +201,14 @@ def _replace_intended(state: CoreState, event: ReplaceIntended) -> None:
 
 
 def _close_intended(state: CoreState, event: CloseIntended) -> None:
+    state.touched[event.symbol] = event.at
     saga = state.exits.setdefault(event.symbol, ExitSaga(exit_reason(event.decision_id), event.at))
     saga.attempts, saga.closing = saga.attempts + 1, event.at
     state.intents[event.symbol] = state.intents.get(event.symbol, 0) + 1
 
 
 def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
+    state.touched[state.orders[event.client_order_id].request.symbol] = event.at
     order = state.orders[event.client_order_id]
     if event.order is not None:
         see_order(state, event.order, nested=True)
@@ -254,6 +260,7 @@ def _cancel_ended(state: CoreState, event: CancelEnded) -> None:
 
 
 def _replace_ended(state: CoreState, event: ReplaceEnded) -> None:
+    state.touched[state.orders[state.aliases[event.client_order_id]].request.symbol] = event.at
     order = state.orders[state.aliases[event.client_order_id]]
     asked = order.amendment
     if event.order is not None:
@@ -277,6 +284,7 @@ def _is_duplicate(event: SubmitEnded | ReplaceEnded) -> bool:
 
 
 def _close_ended(state: CoreState, event: CloseEnded) -> None:
+    state.touched[event.symbol] = event.at
     saga = state.exits.get(event.symbol)
     if event.order is not None:
         adopt_closing(state, event.order)
@@ -292,6 +300,7 @@ def _order_probed(state: CoreState, event: OrderProbed) -> None:
     root = state.aliases.get(event.client_order_id)
     order = state.orders.get(root or event.client_order_id)
     if event.order is not None:
+        state.touched[event.order.symbol] = event.at
         see_order(state, event.order, nested=True)
     elif order is not None and root is not None:
         asked = order.amendment
@@ -334,7 +343,7 @@ def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
     held = {item.symbol: item.qty for item in event.positions}
     for symbol in state.live:
         mine = state.positions.get(symbol)
-        if (mine.qty if mine else 0) == held.get(symbol, 0) and state.activity.get(symbol, settled) <= settled:
+        if (mine.qty if mine else 0) == held.get(symbol, 0) and state.is_quiet(symbol, event.began):
             positions.settle_fills(state, symbol)
     index_all(state)
     _see_account(state, event.account)

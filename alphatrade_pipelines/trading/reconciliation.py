@@ -8,7 +8,6 @@ missing from the read is asked for by name.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 
 from alphatrade_pipelines.trading.commands import Command, ProbeOrder
@@ -39,7 +38,7 @@ def _position_differences(state: CoreState, seen: BrokerSeen) -> Iterator[Item]:
     for symbol in sorted({*theirs, *state.positions}):
         held, reported = state.positions.get(symbol), theirs.get(symbol)
         mine, broker = (held.qty if held else Decimal(0)), (reported.qty if reported else Decimal(0))
-        if mine == broker or not _is_quiet(state, symbol, seen):
+        if mine == broker or not state.is_quiet(symbol, seen.began):
             continue
         kind = "phantom_position" if not broker else "missing_position" if not mine else "quantity_mismatch"
         price = reported.avg_entry_price if reported else Decimal(0)
@@ -51,12 +50,5 @@ def _absent_orders(state: CoreState, seen: BrokerSeen) -> Iterator[Item]:
     for symbol in sorted(state.live):
         for order in state.live_orders(symbol):
             known_there = order.broker_id in listed or order.request.client_order_id in listed
-            if not order.is_unsettled and not known_there and _is_quiet(state, symbol, seen):
+            if not order.is_unsettled and not known_there and state.is_quiet(symbol, seen.began):
                 yield ProbeOrder(order.request.client_order_id)
-
-
-def _is_quiet(state: CoreState, symbol: str, seen: BrokerSeen) -> bool:
-    """Nothing of the symbol was in flight around the read, so the read's parts describe one moment."""
-    settled = seen.began - timedelta(seconds=state.config.activity_guard_s)
-    latest = state.activity.get(symbol)
-    return (latest is None or latest <= settled) and not any(order.is_unsettled for order in state.live_orders(symbol))

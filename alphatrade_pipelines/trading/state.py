@@ -195,7 +195,8 @@ class CoreState:
     adopted: dict[str, datetime] = field(default_factory=dict)  # when a position was last taken over from the broker
     missed: list[str] = field(default_factory=list)
     actions: dict[str, None] = field(default_factory=dict)
-    activity: dict[str, datetime] = field(default_factory=dict)
+    activity: dict[str, datetime] = field(default_factory=dict)  # when the last update of a symbol came in
+    touched: dict[str, datetime] = field(default_factory=dict)  # when something of it was last asked for, or answered
     intents: dict[str, int] = field(default_factory=dict)
     record: WinRecord = field(default_factory=WinRecord)
     limits: LimitState = field(default_factory=LimitState)
@@ -228,6 +229,13 @@ class CoreState:
     def has_uncounted_fills(self, symbol: str) -> bool:
         """The broker reported an order of ours as filled beyond the executions we have: the position is about to change."""
         return any(self.owes_executions(order) for order in self.live_orders(symbol))
+
+    def is_quiet(self, symbol: str, began: datetime) -> bool:
+        """Nothing of the symbol was asked, answered or told since shortly before ``began``, when a read of the broker began: so its parts
+        describe one moment, and nothing we know is newer. Reads run beside orders and may come in long after them."""
+        settled = began - timedelta(seconds=self.config.activity_guard_s)
+        latest = max(self.activity.get(symbol, settled), self.touched.get(symbol, settled))
+        return latest <= settled and not any(order.is_unsettled for order in self.live_orders(symbol))
 
     def owes_executions(self, order: LocalOrder) -> bool:
         """More of it is reported as filled than its counted executions come to."""

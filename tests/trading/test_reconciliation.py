@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from alphatrade_pipelines.trading.commands import ProbeOrder, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import Command, ProbeOrder, ReadBroker, SubmitOrder
 from alphatrade_pipelines.trading.domain import BrokerPosition
 from alphatrade_pipelines.trading.events import BrokerSeen, DiscrepancyFound, EntryDenied
 from tests.trading.fake_broker import Faults
@@ -155,3 +155,35 @@ def test_reads_happen_every_interval_and_until_one_is_answered() -> None:
     assert shell.commands.count(ReadBroker("interval")) == 4
     shell.tick(1)
     assert shell.commands.count(ReadBroker("interval")) == 5
+
+
+def test_a_read_that_is_older_than_an_order_settles_nothing_about_it() -> None:
+    """Reads run beside orders: one that began before an exit was sent comes in when a probe has already shown the exit filled."""
+    shell = holding()
+    stale = read(shell)
+    shell.broker.now += timedelta(seconds=86400)
+    _work_off(shell, shell.handle(shell.clock()), ReadBroker, ProbeOrder)
+    shell.broker.now += timedelta(seconds=10)
+    _work_off(shell, shell.handle(shell.clock()), ReadBroker)  # the probe shows the exit filled
+    assert shell.state.has_uncounted_fills("AAPL")
+    shell.handle(replace(stale, at=shell.broker.now, began=shell.broker.now))
+    assert shell.state.has_uncounted_fills("AAPL")
+    shell.broker.faults = Faults()
+    shell.settle()
+    (exit_order,) = [order for order in shell.broker.orders if "-x" in order.client_order_id]
+    assert shell.state.executed[exit_order.broker_id] == exit_order.qty
+    assert shell.check() == []
+
+
+def _work_off(shell: Shell, commands: list[Command], *left_out: type[Command]) -> None:
+    """Carry out what the core asks but for some kinds; orders are taken, but neither an answer nor an update ever comes."""
+    todo = list(commands)
+    while todo:
+        command = todo.pop(0)
+        if isinstance(command, left_out):
+            continue
+        shell.broker.faults = Faults(unanswered=1.0, dropped=1.0) if isinstance(command, SubmitOrder) else Faults()
+        answer = shell.broker.execute(command)
+        todo += shell.handle(answer) if answer is not None else []
+        for update in shell.broker.deliver():
+            todo += shell.handle(update)
