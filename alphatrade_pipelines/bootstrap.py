@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.journal import JournalReading, JournalStore
     from alphatrade_pipelines.journal.redis import RedisConfig
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
+    from alphatrade_pipelines.models.labels import LabelConfig
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
     from alphatrade_pipelines.trading.execution import ExecutionConfig
@@ -164,16 +165,30 @@ def feature_pipeline(settings: Settings) -> FeaturePipeline:
     return FeaturePipeline.default(timeframe(settings))
 
 
+def label_config(settings: Settings) -> LabelConfig:
+    """What a model learns to predict."""
+    from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, TrendConfig
+
+    m = settings.model
+    barrier = BarrierConfig(m.stop_multiple, m.target_multiple, m.horizon, m.cost_bps, horizon_unit=m.horizon_unit)
+    trend = TrendConfig(m.trend_shortest, m.trend_longest)
+    return LabelConfig(
+        m.label, barrier, primary=m.primary, primary_feature=m.primary_feature, primary_threshold=m.primary_threshold, trend=trend
+    )
+
+
 def train_config(settings: Settings) -> TrainConfig:
     """Labels, learner and folds."""
     from alphatrade_pipelines.models.folds import FoldConfig
-    from alphatrade_pipelines.models.labels import BarrierConfig
     from alphatrade_pipelines.models.learner import LearnerConfig
     from alphatrade_pipelines.models.training import TrainConfig
+    from alphatrade_pipelines.models.weights import WeightConfig
 
-    m = settings.model
+    m, label = settings.model, label_config(settings)
     return TrainConfig(
-        barrier=BarrierConfig(stop_multiple=m.stop_multiple, target_multiple=m.target_multiple, horizon=m.horizon, cost_bps=m.cost_bps),
+        barrier=label.barrier,
+        label=label,
+        weights=WeightConfig(m.attribution, m.decay, m.decay_oldest, m.decay_half_life_days),
         learner=LearnerConfig(iterations=m.iterations, depth=m.depth, learning_rate=m.learning_rate, seed=m.seed, threads=m.threads),
         folds=FoldConfig(outer=m.folds, inner=m.inner_folds, embargo=m.embargo),
     )

@@ -298,7 +298,7 @@ def _weigh_search(
     facts = {"pbo": search.pbo, "pbo_loss": search.loss, "pbo_slope": search.slope, "pbo_columns": float(search.columns)}
     if settings.research.cpcv_groups == 0:
         return facts
-    rows = training_rows(own, labels, bundle.feature_pipeline(), config)
+    rows = training_rows(own, labels, bundle.feature_pipeline(), config, adjusted)
     splitter = CombinatorialPurgedCV(settings.research.cpcv_groups, settings.research.cpcv_test_groups, config.folds.embargo)
     if not enough_for_paths(rows, splitter, config.min_rows // 2):
         return facts
@@ -438,7 +438,8 @@ def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -
     import pandas as pd
 
     from alphatrade_pipelines.market import SessionCalendar, adjust_forward
-    from alphatrade_pipelines.models.labels import triple_barrier
+    from alphatrade_pipelines.models.labels import make_labels, triple_barrier
+    from alphatrade_pipelines.trading.domain import Side
     from alphatrade_pipelines.trading.events import SignalReceived
 
     rows = {}
@@ -446,14 +447,20 @@ def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -
         for event in read_events(path):
             if isinstance(event, SignalReceived) and event.signal.model_version == version:
                 signal = event.signal
-                rows[signal.symbol, pd.Timestamp(signal.decision_time)] = (signal.probability, signal.volatility)
+                way = 1.0 if signal.side is Side.BUY else -1.0
+                rows[signal.symbol, pd.Timestamp(signal.decision_time)] = (signal.probability, signal.volatility, way)
     stamps = pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
     known = SessionCalendar().known_at(stamps, bootstrap.timeframe(settings))
     asked = pd.MultiIndex.from_arrays([bars.index.get_level_values("symbol"), known])
-    seen = pd.DataFrame([rows.get(key, (float("nan"),) * 2) for key in asked], index=bars.index, columns=["probability", "volatility"])
+    names = ["probability", "volatility", "side"]
+    seen = pd.DataFrame([rows.get(key, (float("nan"),) * 3) for key in asked], index=bars.index, columns=names)
     if seen["probability"].isna().all():
         return pd.DataFrame({"t1": [], "label": [], "probability": []})
-    outcome = triple_barrier(adjust_forward(bars), seen["volatility"], bootstrap.train_config(settings).barrier)
+    adjusted, label = adjust_forward(bars), bootstrap.label_config(settings)
+    if label.kind == "trend":
+        outcome = make_labels(adjusted, seen["volatility"], label)
+    else:  # on the side the signal took, whatever the primary rule would say of today's features
+        outcome = triple_barrier(adjusted, seen["volatility"], label.barrier, side=seen["side"])
     return outcome[["t1", "label"]].join(seen["probability"])
 
 

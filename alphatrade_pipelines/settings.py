@@ -83,7 +83,20 @@ class ModelSettings(_Section):
     name: str = Field("alphatrade", description="registered model name in MLflow")
     stop_multiple: float = Field(2.0, gt=0, description="stop distance in units of per-bar volatility")
     target_multiple: float = Field(2.0, gt=0)
-    horizon: int = Field(10, ge=1, description="bars until the vertical barrier")
+    horizon: int = Field(10, ge=1, description="bars, or sessions, until the vertical barrier")
+    horizon_unit: Literal["bars", "sessions"] = "bars"
+    label: Literal["bracket", "meta", "trend"] = Field("bracket", description="what the model predicts (docs/models.md)")
+    primary: Literal["momentum", "reversion"] = Field(
+        "momentum", description="label meta: bet with the primary feature's sign, or against it"
+    )
+    primary_feature: str = "momentum_21"
+    primary_threshold: float = Field(0.0, ge=0, description="label meta: no bet where the feature is this near to zero")
+    trend_shortest: int = Field(5, ge=3, description="label trend: closes on the shortest line")
+    trend_longest: int = Field(20, ge=3)
+    attribution: bool = Field(False, description="training weights: labels count more that earned their return alone")
+    decay: Literal["none", "linear", "exponential"] = Field("none", description="training weights: older labels count less")
+    decay_oldest: float = Field(0.5, gt=-1, le=1, description="linear decay: weight of the oldest")
+    decay_half_life_days: float = Field(730.0, gt=0)
     cost_bps: float = Field(5.0, ge=0, description="cost of each of entry and exit that labels are net of")
     folds: int = Field(5, ge=2)
     inner_folds: int = Field(3, ge=2)

@@ -19,22 +19,29 @@ if TYPE_CHECKING:
 OUT_OF_FOLD = "model_candidate_oof.parquet"
 
 
-@dg.asset(group_name="models", owners=OWNERS, kinds={"parquet", "numba"}, code_version="1", deps=[bars])
+@dg.asset(group_name="models", owners=OWNERS, kinds={"parquet", "numba"}, code_version="2", deps=[bars])
 def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
-    """Triple-barrier outcome of the very bracket that live trading would place at each training bar: next open, net of cost."""
+    """Outcome of the very bracket that live trading would place (next open, net of cost), labelled as `model.label` says."""
     from alphatrade_pipelines.market import adjust_forward
-    from alphatrade_pipelines.models.labels import triple_barrier
+    from alphatrade_pipelines.models.labels import make_labels
+    from alphatrade_pipelines.models.weights import average_uniqueness
 
     train = bootstrap.training_bars(settings, bootstrap.bar_store(settings).read())
-    frame = triple_barrier(adjust_forward(train), features.loc[train.index, "vol_ewma"], bootstrap.train_config(settings).barrier)
+    own, config = features.loc[train.index], bootstrap.label_config(settings)
+    frame = make_labels(adjust_forward(train), own["vol_ewma"], config, own)
+    uniqueness = average_uniqueness(frame)
     return dg.MaterializeResult(
         value=frame,
         metadata={
             "rows": len(frame),
+            "kind": config.kind,
             "win_rate": float(frame["label"].mean()),
             "mean_net_return": float(frame["ret"].mean()),
             "last_known": str(frame["t1"].max()),
+            "mean_uniqueness": float(uniqueness.mean()),
             "exits": picture("Net return of the bracket, by how it ended", _returns(frame)),
+            "exits_over_time": picture("How brackets ended, share by month, and the share labelled 1", _exits(frame)),
+            "uniqueness": picture("Uniqueness of labels over time: 1 = no other label of the symbol lives then", _uniqueness(uniqueness)),
         },
     )
 
@@ -118,6 +125,42 @@ def _returns(frame: pd.DataFrame) -> "Callable[[Axes], None]":
         for name, rows in frame.groupby("exit", observed=True):
             axes.hist(rows["ret"] * 100, bins=80, alpha=0.6, label=f"{name} ({len(rows)})")
         axes.set_xlabel("net return of the bracket, %")
+        axes.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def _by_month(values: pd.Series) -> pd.Series:
+    stamps = pd.DatetimeIndex(values.index.get_level_values("timestamp")).tz_localize(None)
+    monthly: pd.Series = values.groupby(stamps.to_period("M")).mean()
+    return monthly.set_axis(pd.PeriodIndex(monthly.index).to_timestamp())
+
+
+def _exits(frame: pd.DataFrame) -> "Callable[[Axes], None]":
+    kinds = ("stop", "horizon", "target")
+    shares = [_by_month((frame["exit"] == kind).astype("float64")) for kind in kinds]
+    wins = _by_month(frame["label"].astype("float64"))
+
+    def draw(axes: "Axes") -> None:
+        axes.stackplot(wins.index, *(share.to_numpy() for share in shares), labels=kinds, colors=("#d9827e", "#d5d5d5", "#86b58a"))
+        axes.plot(wins.index, wins.to_numpy(), color="black", linewidth=1.2, label="labelled 1")
+        axes.set_ylim(0, 1)
+        axes.margins(x=0)
+        axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+
+    return draw
+
+
+def _uniqueness(uniqueness: pd.Series) -> "Callable[[Axes], None]":
+    by_symbol = {str(symbol): _by_month(own) for symbol, own in uniqueness.groupby(level="symbol")}
+    mean = _by_month(uniqueness)
+
+    def draw(axes: "Axes") -> None:
+        for own in list(by_symbol.values())[:30]:
+            axes.plot(own.index, own.to_numpy(), color="grey", linewidth=0.6, alpha=0.5)
+        axes.plot(mean.index, mean.to_numpy(), color="#1f5f8b", linewidth=1.6, label=f"mean {uniqueness.mean():.3f}; thin: each symbol")
+        axes.set_ylim(0, None)
+        axes.margins(x=0)
         axes.legend(frameon=False, fontsize=8)
 
     return draw

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.bars import bars
 from benchmarks.features import features, regime
+from benchmarks.labels import labels
 from benchmarks.models import models
 from benchmarks.timing import Row, sample_bars, timed
 
@@ -72,6 +73,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "features": features,
     "regime": regime,
     "models": models,
+    "labels": labels,
     "backtest": backtest,
     "journal": journal,
     "venue": venue,

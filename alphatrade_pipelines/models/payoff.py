@@ -53,13 +53,17 @@ class PayoffEstimate:
 
     @classmethod
     def from_labels(cls, labels: pd.DataFrame, config: BarrierConfig) -> PayoffEstimate:
-        """Estimate from triple-barrier labels. Raises ModelDataError when nothing was won or nothing was lost."""
+        """Estimate from labels of brackets. Raises ModelDataError when nothing was won or nothing was lost, or when (labels of trends) what
+        counts as won loses money on average or what counts as lost earns it: such a probability is nothing to size by."""
         won = labels["label"].to_numpy() == 1
         if won.all() or not won.any():
             raise ModelDataError("won and lost brackets", f"{int(won.sum())} won of {len(won)}", "Use more history or other barriers.")
         returns, blocks = labels["ret"].to_numpy(dtype=np.float64), time_blocks(labels)
         multiples = returns / labels["risk"].to_numpy(dtype=np.float64)
         mean_win, mean_loss = float(multiples[won].mean()), float(-multiples[~won].mean())
+        if not (mean_win > 0 and mean_loss > 0):
+            found = f"mean outcomes of {mean_win:.3g} and {-mean_loss:.3g} risks"
+            raise ModelDataError("wins that earn and losses that cost", found, "Use the label of the bracket itself.")
         # influence of each bracket on ln(mean win / mean loss): the delta method for a ratio, before clustering
         influence = np.where(won, (multiples / mean_win - 1.0) / won.mean(), (multiples / mean_loss + 1.0) / (~won).mean())
         return cls(

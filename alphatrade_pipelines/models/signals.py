@@ -7,10 +7,11 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from alphatrade_pipelines.models.errors import ModelDataError
-from alphatrade_pipelines.models.labels import BarrierConfig, barrier_prices
+from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, barrier_prices
 from alphatrade_pipelines.trading.domain import Side, Signal
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.models.bundle import Bundle
     from alphatrade_pipelines.models.liquidity import SessionLiquidity
 
+FloatArray = npt.NDArray[np.float64]
 VOLATILITY = "vol_ewma"
 
 
@@ -33,18 +35,21 @@ def make_signals(
     """Signals for every row of ``features`` that has left the warm-up, ordered by decision time, then symbol.
 
     ``features`` and ``bars`` (raw prices) share the index (symbol, timestamp); extra bars are ignored. Each signal is decided when its
-    bar is known, prices its stop and target from the bar's close by the bundle's barriers, and holds until the bundle's horizon.
+    bar is known, prices its stop and target from the bar's close by the bundle's barriers, and holds until the bundle's horizon. A model of
+    meta-labels speaks only where its primary rule bets, and on that side.
     ``predicted`` (columns probability, lower, upper) replaces the bundle's own predictions by out-of-fold ones, for backtests of the
     training span; rows without one give no signal. ``liquidity``, known at each session's open, goes into the session's signals.
     Raises ModelDataError for a missing column or a row without its bar.
     """
     from alphatrade_pipelines.market import Timeframe
 
-    needed = list(dict.fromkeys([*bundle.feature_names, VOLATILITY]))
+    label = LabelConfig.from_dict(bundle.manifest.get("config", {}).get("label"))
+    needed = list(dict.fromkeys([*bundle.feature_names, VOLATILITY, *([label.primary_feature] if label.kind == "meta" else [])]))
     absent = [name for name in needed if name not in features]
     if absent:
         raise ModelDataError(f"the features {needed}", f"no {', '.join(absent)}", "Transform with the bundle's pipeline.")
     rows = features.loc[np.isfinite(features[needed].to_numpy(np.float64)).all(axis=1), needed].sort_index(level=["timestamp", "symbol"])
+    rows = rows[label.side(rows, rows.index).to_numpy() != 0]
     if predicted is not None:
         rows = rows[rows.index.isin(predicted.index)]
     missing = rows.index.difference(bars.index)
@@ -56,7 +61,8 @@ def make_signals(
     payoff = bundle.payoff
     close = bars.loc[rows.index, "close"].to_numpy(np.float64)
     volatility = rows[VOLATILITY].to_numpy(np.float64)
-    stop, target = barrier_prices(close, volatility, payoff.barrier)
+    sides = label.side(rows, rows.index).to_numpy(np.int64)
+    stop, target = _barriers(close, volatility, sides, payoff.barrier)
     predicted = bundle.predict(rows) if predicted is None else predicted.loc[rows.index]
     starts = pd.DatetimeIndex(rows.index.get_level_values("timestamp"))
     times = _times(starts, payoff.barrier, timeframe, calendar)
@@ -67,7 +73,7 @@ def make_signals(
         Signal(
             symbol=str(symbol),
             decision_time=times[start][0],
-            side=Side.BUY,
+            side=Side.BUY if side > 0 else Side.SELL,
             probability=p,
             lower=low,
             upper=up,
@@ -84,9 +90,10 @@ def make_signals(
             liquidity=liquidity.get((str(symbol), opens[start])) if liquidity else None,
             session_open=opens[start].to_pydatetime() if liquidity else None,
         )
-        for symbol, start, p, low, up, c, (stop_price, target_price), vol, row in zip(
+        for symbol, start, side, p, low, up, c, (stop_price, target_price), vol, row in zip(
             rows.index.get_level_values("symbol"),
             starts,
+            sides.tolist(),
             predicted["probability"].tolist(),
             predicted["lower"].tolist(),
             predicted["upper"].tolist(),
@@ -99,13 +106,24 @@ def make_signals(
     ]
 
 
+def _barriers(
+    close: FloatArray, volatility: FloatArray, sides: npt.NDArray[np.int64], barrier: BarrierConfig
+) -> tuple[FloatArray, FloatArray]:
+    stop, target = barrier_prices(close, volatility, barrier)
+    short = sides < 0
+    if short.any():
+        stop[short], target[short] = barrier_prices(close[short], volatility[short], barrier, -1)
+    return stop, target
+
+
 def bracket_prices(close: float, stop: float, target: float) -> tuple[Decimal, Decimal]:
-    """Stop and target on the tick grid (cents; hundredths of a cent below one dollar), at least one tick from the close."""
+    """Stop and target on the tick grid (cents; hundredths of a cent below one dollar), at least one tick from the close on their sides."""
     reference = Decimal(repr(close))
     tick = Decimal("0.01") if reference >= 1 else Decimal("0.0001")
-    down, up = (Decimal(repr(price)).quantize(tick, ROUND_HALF_EVEN) for price in (stop, target))
+    down, up = (Decimal(repr(price)).quantize(tick, ROUND_HALF_EVEN) for price in sorted((stop, target)))
     nearest = reference.quantize(tick, ROUND_HALF_EVEN)
-    return min(down, nearest - tick), max(up, nearest + tick)
+    down, up = min(down, nearest - tick), max(up, nearest + tick)
+    return (down, up) if stop <= target else (up, down)
 
 
 def hold_until(start: datetime, horizon: int, timeframe: Timeframe, calendar: SessionCalendar, unit: str = "bars") -> datetime:

@@ -20,12 +20,12 @@ from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.evaluation import evaluate, fold_table
 from alphatrade_pipelines.models.fitting import CalibrationConfig, OutOfFold, calibrate
 from alphatrade_pipelines.models.folds import FoldConfig, FoldFeatures, Progress, Rows, out_of_fold
-from alphatrade_pipelines.models.labels import BarrierConfig
+from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig
 from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.venn_abers import bounds_to_dict
-from alphatrade_pipelines.models.weights import evidence_weights
+from alphatrade_pipelines.models.weights import WeightConfig, weigher
 
 _LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
 
@@ -54,6 +54,15 @@ class TrainConfig:
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     min_rows: int = 500
     drop_empty_features: bool = False
+    label: LabelConfig | None = None  # None: the bracket at ``barrier``
+    weights: WeightConfig = field(default_factory=WeightConfig)
+
+    def __post_init__(self) -> None:
+        if self.label is not None and self.label.barrier != self.barrier:
+            raise ModelDataError("the same barriers in label and barrier", f"{self.label.barrier} and {self.barrier}")
+        if self.label is not None and (self.label.short or self.label.cusum):
+            found = f"short={self.label.short}, cusum={self.label.cusum}"
+            raise ModelDataError("one set of barriers and a decision at every bar: a bundle trades no other", found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ def train(
     Raises ModelDataError for too few rows, one class only, NaN labels, labels without features, or features the state does not name.
     """
     config = config or TrainConfig()
-    rows = training_rows(features, labels, feature_state, config)
+    rows = training_rows(features, labels, feature_state, config, bars)
     oof, fits = out_of_fold(rows, config.learner, config.folds, fold_features, progress, config.calibration)
     oof = oof.join(labels[_LABEL_COLUMNS]).join(rows.weight)
     kept = labels.loc[rows.X.index]
@@ -137,10 +146,12 @@ def train(
     return TrainingResult(bundle, oof, metrics, fold_table(oof, fits), reliability, importance, config)
 
 
-def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig) -> Rows:
+def training_rows(
+    features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig, bars: pd.DataFrame | None = None
+) -> Rows:
     """Rows that have both a label and every feature. Raises ModelDataError as :func:`train` says.
 
-    Weights are those of :func:`~alphatrade_pipelines.models.weights.evidence_weights`.
+    Weights are those of :func:`~alphatrade_pipelines.models.weights.weigher`; return attribution needs the forward-adjusted ``bars``.
     """
     names = list(feature_state.feature_names)
     unknown = [name for name in names if name not in features]
@@ -164,7 +175,9 @@ def training_rows(features: pd.DataFrame, labels: pd.DataFrame, feature_state: F
     if y.min() == y.max():
         raise ModelDataError("wins and losses among the labels", f"{len(y)} labels, all {y.iloc[0]}", "Use more history or other barriers.")
     t1 = labels.loc[complete, "t1"]
-    return Rows(X.loc[complete], y, evidence_weights(y, t1), t1)
+    returns = None if bars is None else pd.Series(np.log(bars["close"]).groupby(level="symbol", sort=False).diff())
+    weigh = weigher(config.weights, returns)
+    return Rows(X.loc[complete], y, weigh(y, t1), t1, weigh)
 
 
 def _usable(X: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:

@@ -162,7 +162,7 @@ class TuneConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TuningTrial:
     """One set of parameters that was tried on data: the outer fold (None outside of any), its number there, and its inner loss."""
 
     fold: int | None
@@ -177,7 +177,7 @@ class NestedResult:
 
     predictions: pd.Series
     chosen: tuple[Params, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TuningTrial, ...]
 
 
 class Splitter(Protocol):
@@ -197,10 +197,10 @@ def tune(
     fit_predict: FitPredict,
     config: TuneConfig | None = None,
     *,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: Callable[[TuningTrial], None] | None = None,
     loss: Loss = weighted_log_loss,
     fold: int | None = None,
-) -> tuple[Params, tuple[Trial, ...]]:
+) -> tuple[Params, tuple[TuningTrial, ...]]:
     """The parameters with the least loss over purged inner folds of ``rows``, and every trial in order.
 
     Each inner fold weighs its own training rows. ``on_trial`` is called after each trial, before the next is chosen: it is where the
@@ -214,12 +214,12 @@ def tune(
     if any(len(train) == 0 for train, _ in splits):
         raise ModelDataError("training rows in every inner fold", f"none left by purging {len(rows.y)} rows", "Use fewer folds.")
     folds = [(rows.take(train).reweighted(), rows.take(test), test) for train, test in splits]
-    tried: list[Trial] = []
+    tried: list[TuningTrial] = []
     for number in range(config.trials):
         params = search.ask()
         value = _inner_loss(rows, folds, fit_predict, params, loss, number)
         search.tell(params, value)
-        tried.append(Trial(fold, number, params, value))
+        tried.append(TuningTrial(fold, number, params, value))
         if on_trial:
             on_trial(tried[-1])
     return min(tried, key=lambda trial: trial.loss).params, tuple(tried)
@@ -232,7 +232,7 @@ def nested_search(
     fit_predict: FitPredict,
     config: TuneConfig | None = None,
     *,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: Callable[[TuningTrial], None] | None = None,
     loss: Loss = weighted_log_loss,
     progress: Progress | None = None,
 ) -> NestedResult:
@@ -244,7 +244,7 @@ def nested_search(
     """
     predictions = np.full(len(rows.y), np.nan)
     chosen: list[Params] = []
-    trials: list[Trial] = []
+    trials: list[TuningTrial] = []
     splits = list(splitter.split(rows.X, groups=rows.t1))
     for k, (train, test) in enumerate(splits):
         if progress:

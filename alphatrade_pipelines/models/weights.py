@@ -20,6 +20,7 @@ from alphatrade_pipelines.models.errors import ModelDataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,7 @@ def _combined(config: WeightConfig, returns: pd.Series | None, y: pd.Series, t1:
         raise ModelDataError("rows that count something", "weights of zero for all", "Raise oldest or half_life_days.")
     evidence = evidence_weights(y, t1)
     kept = float(factor.sum()) ** 2 / (len(factor) * float((factor**2).sum()))
-    weight = evidence * factor
+    # calibration asks for positive weights: what counts nothing counts next to nothing
+    weight = evidence * np.maximum(factor, _LEAST * float(factor.mean()))
     scaled: pd.Series = weight * (kept * float(evidence.sum()) / float(weight.sum()))
     return scaled.rename("weight")

@@ -11,7 +11,12 @@ import pytest
 
 from alphatrade_pipelines.market import SessionCalendar, Timeframe
 from alphatrade_pipelines.models import ModelDataError, TrainingResult, make_signals
+from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig
+from alphatrade_pipelines.models.learner import LearnerConfig
 from alphatrade_pipelines.models.signals import bracket_prices, hold_until
+from alphatrade_pipelines.models.training import TrainConfig
+from alphatrade_pipelines.trading.domain import Side
+from tests.models.conftest import train_planted
 from tests.models.makers import random_bars
 
 Trained = tuple[TrainingResult, pd.DataFrame, pd.Series]
@@ -123,3 +128,39 @@ def test_a_horizon_in_sessions_ends_with_the_session_whatever_the_bars(start: st
     for timeframe in ("5Min", "30Min"):
         at = pd.Timestamp(start, tz="UTC").to_pydatetime()
         assert hold_until(at, sessions, Timeframe.parse(timeframe), CALENDAR, "sessions") == pd.Timestamp(end, tz="UTC")
+
+
+def test_a_meta_model_speaks_where_its_primary_bets_and_on_that_side() -> None:
+    label = LabelConfig("meta", allow_short=True, primary="reversion", primary_feature="f1", primary_threshold=0.5)
+    config = TrainConfig(learner=LearnerConfig(iterations=10, stage=10, threads=2), label=label)
+    result, _, _ = train_planted(config=config)
+    features, bars = real_sessions(30)
+    signals = make_signals(result.bundle, features, bars, CALENDAR, "7")
+    said = {(s.symbol, pd.Timestamp(s.decision_time)): s for s in signals}
+    known = CALENDAR.known_at(pd.DatetimeIndex(features.index.get_level_values("timestamp")), Timeframe.parse("1Day"))
+    for (symbol, start), at, f1 in zip(features.index, known, features["f1"], strict=True):
+        signal = said.get((symbol, at))
+        assert (signal is None) == (abs(f1) <= 0.5)
+        if signal is None:
+            continue
+        close = bars.loc[(symbol, start), "close"]
+        side = -1 if f1 > 0 else 1
+        assert signal.side is (Side.BUY if side == 1 else Side.SELL)
+        assert float(signal.stop_price) == pytest.approx(close * (1 - side * 2 * 0.012), abs=0.0051)
+        assert float(signal.target_price) == pytest.approx(close * (1 + side * 3 * 0.012), abs=0.0051)
+    assert {s.side for s in signals} == {Side.BUY, Side.SELL}
+    with pytest.raises(ModelDataError, match="no f1"):
+        make_signals(result.bundle, features.drop(columns="f1"), bars, CALENDAR, "7")
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (LabelConfig(barrier=BarrierConfig(horizon=4)), "same barriers"),
+        (LabelConfig("meta", short=BarrierConfig()), "one set of barriers"),
+        (LabelConfig(cusum=2.0), "a decision at every bar"),
+    ],
+)
+def test_a_bundle_trades_what_it_was_trained_for_or_is_not_trained(label: LabelConfig, message: str) -> None:
+    with pytest.raises(ModelDataError, match=message):
+        TrainConfig(label=label)

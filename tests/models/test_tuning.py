@@ -16,8 +16,8 @@ from alphatrade_pipelines.models.tuning import (
     OptunaSearch,
     Real,
     SobolSearch,
-    Trial,
     TuneConfig,
+    TuningTrial,
     Whole,
     has_optuna,
     nested_search,
@@ -45,7 +45,7 @@ def logistic(train: Rows, test: Rows, params: dict[str, Any]) -> Any:
 
 
 def test_finds_what_means_something_and_reports_every_trial() -> None:
-    told: list[Trial] = []
+    told: list[TuningTrial] = []
     found = nested_search(made_up(), PurgedKFold(4, 5), SPACE, logistic, CONFIG, on_trial=told.append)
     assert [params["columns"] for params in found.chosen] == [("f0",)] * 4
     assert tuple(told) == found.trials
@@ -84,7 +84,7 @@ def test_the_tested_rows_decide_nothing() -> None:
 
 
 def test_tuned_backtest_paths() -> None:
-    told: list[Trial] = []
+    told: list[TuningTrial] = []
 
     def tuned(train: Rows, test: Rows) -> Any:
         best, _ = tune(train, SPACE, logistic, TuneConfig(4, 2, 5, search="sobol"), on_trial=told.append)

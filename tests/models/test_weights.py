@@ -165,10 +165,10 @@ def test_the_default_weighs_by_evidence_and_others_never_claim_more() -> None:
     returns = bar_returns(random_bars(["A", "B"], 220, 1))
     assert weigher(WeightConfig()) is evidence_weights
     plain = evidence_weights(y, labels["t1"])
-    configs = [WeightConfig(True), WeightConfig(decay="linear"), WeightConfig(True, "exponential", half_life_days=60)]
+    configs = [WeightConfig(True), WeightConfig(decay="linear", oldest=-0.5), WeightConfig(True, "exponential", half_life_days=60)]
     for config in configs:
         weight = weigher(config, returns)(y, labels["t1"])
-        assert (weight >= 0).all()
+        assert (weight > 0).all()  # a calibrator refuses weights of zero
         assert weight.index.equals(labels.index)
         # uneven weights hold less evidence than even ones (Kish)
         assert weight.sum() < plain.sum()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,19 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("bracket", "meta", "trend"):
             raise ModelDataError("the label kind bracket, meta or trend", repr(self.kind))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | None) -> LabelConfig:
+        """The inverse of ``dataclasses.asdict``, as a bundle's manifest keeps it; None is the plain bracket."""
+        if data is None:
+            return cls()
+        short = data.get("short")
+        nested = {
+            "barrier": BarrierConfig(**data["barrier"]),
+            "short": None if short is None else BarrierConfig(**short),
+            "trend": TrendConfig(**data["trend"]),
+        }
+        return cls(**{**data, **nested})
 
     def side(self, features: pd.DataFrame | None, index: pd.Index) -> pd.Series:
         """Which way each row would be traded: 1, -1, or 0 for not at all. Known at the decision."""

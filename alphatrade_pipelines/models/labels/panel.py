@@ -78,10 +78,12 @@ class Panel:
 
         After the last bar of a symbol, a median step later.
         """
-        following = np.append(self.stamps.asi8[1:], 0)
-        final = np.flatnonzero(np.append(self.ends[1:] != self.ends[:-1], True))
-        following[final] = self.stamps.asi8[final] + self._step
-        return self._as_index(np.where(at_open, self.stamps.asi8[bar], following[bar]))
+        stamps, following = self.stamps.asi8, np.minimum(bar + 1, len(self) - 1)
+        known = np.where(at_open, stamps[bar], stamps[following])
+        final = ~at_open & (bar + 1 >= self.ends[bar])
+        if final.any():
+            known[final] = stamps[bar[final]] + self._step
+        return self._as_index(known)
 
     def starts(self, bar: IntArray) -> pd.DatetimeIndex:
         """Time stamp of each of ``bar``."""
