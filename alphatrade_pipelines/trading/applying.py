@@ -11,7 +11,7 @@ from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading import parent_state, positions
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.coverage import uncovered_qty
-from alphatrade_pipelines.trading.domain import AccountState, StopPolicy
+from alphatrade_pipelines.trading.domain import StopPolicy
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     BrokerSeen,
@@ -47,14 +47,16 @@ from alphatrade_pipelines.trading.events import (
 )
 from alphatrade_pipelines.trading.exposure import note_exposure, note_tick, note_word
 from alphatrade_pipelines.trading.ids import EXIT_REASON, exit_reason
-from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase
+from alphatrade_pipelines.trading.orders import Amendment, LocalOrder, Phase, contradicts, revive
+from alphatrade_pipelines.trading.reading import read_broker, see_account
 from alphatrade_pipelines.trading.refusals import entry_refused, exit_refused, protection_refused, trim_refused
 from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import still_wanted
-from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, find_closing, index, index_all, see_order
-from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, ExitSaga, Plan, Session
+from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, index, index_all, see_order
+from alphatrade_pipelines.trading.state import CoreState, ExitSaga, Plan, Session
 
 LOST = "the broker no longer knows it"
+REVIVED = "the broker has it alive although it had ended"
 ABSENCES_TO_GIVE_UP = 2
 
 
@@ -100,7 +102,7 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
             order.cancel_asked_at = None
             if order.amendment is not None:
                 order.amendment.unknown = True
-    _see_account(state, event.account)
+    see_account(state, event.account)
 
 
 def _session_ended(state: CoreState, event: SessionEnded) -> None:
@@ -144,7 +146,7 @@ def _signal_received(state: CoreState, event: SignalReceived) -> None:
 
 
 def _account_seen(state: CoreState, event: AccountSeen) -> None:
-    _see_account(state, event.account)
+    see_account(state, event.account)
 
 
 def _order_intended(state: CoreState, event: OrderIntended) -> None:
@@ -299,8 +301,14 @@ def _close_ended(state: CoreState, event: CloseEnded) -> None:
 def _order_probed(state: CoreState, event: OrderProbed) -> None:
     root = state.aliases.get(event.client_order_id)
     order = state.orders.get(root or event.client_order_id)
+    contradicted = state.contradicted.pop(event.client_order_id, 0) is None
     if event.order is not None:
         state.touched[event.order.symbol] = event.at
+        if contradicted and order is not None and contradicts(order, event.order, event.at):
+            revive(order, event.order)
+            order.reason = REVIVED
+        elif order is not None and order.reason == REVIVED:
+            order.reason = ""
         see_order(state, event.order, nested=True)
     elif order is not None and root is not None:
         asked = order.amendment
@@ -326,29 +334,12 @@ def _close_as_lost(order: LocalOrder) -> None:
 
 def _order_updated(state: CoreState, event: OrderUpdated) -> None:
     state.activity[event.order.symbol], state.counted = event.at, []
-    if event.execution is not None:
-        positions.count_execution(state, event.execution)
+    execution = event.execution
+    if execution is not None:
+        execution = positions.named_execution(execution, event)
+        if positions.count_execution(state, execution):
+            state.unread[positions.execution_key(execution)] = execution
     see_order(state, event.order, nested=False)
-
-
-def _broker_seen(state: CoreState, event: BrokerSeen) -> None:
-    settled = event.began - timedelta(seconds=state.config.activity_guard_s)
-    state.missed, state.counted = [], []
-    for execution in event.executions:
-        if positions.count_execution(state, execution) and execution.at < settled:
-            state.missed.append(f"{execution.symbol} {execution.execution_id}")
-    for order in event.orders:
-        see_order(state, order, nested=True)
-    find_closing(state, event)
-    held = {item.symbol: item.qty for item in event.positions}
-    for symbol in state.live:
-        mine = state.positions.get(symbol)
-        if (mine.qty if mine else 0) == held.get(symbol, 0) and state.is_quiet(symbol, event.began):
-            positions.settle_fills(state, symbol)
-    index_all(state)
-    _see_account(state, event.account)
-    state.broker_seen_at, state.fills_from = event.at, event.began - FILLS_OVERLAP
-    state.ready = not state.stream_lost
 
 
 def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
@@ -360,6 +351,13 @@ def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
         plan.stop = event.price
     if event.kind == "target_moved" and event.price is not None and plan is not None:
         plan.target = event.price
+    if event.action == "split" and event.qty is not None and event.price is not None:
+        positions.split_unannounced(state, event.symbol, event.qty, event.price, event.at)
+    if event.kind == "execution_disputed":
+        state.disputes[event.detail] = None
+    if event.kind == "order_changed":
+        for order in state.live_orders(event.symbol):
+            order.asked_qty = order.total_qty if order.parent_live else order.asked_qty
     if event.kind == "unknown_order" and event.detail in state.strangers:
         state.strangers[event.detail].reported = True
 
@@ -420,11 +418,6 @@ def _leave_everything(state: CoreState, reason: str) -> None:
             state.exits.setdefault(symbol, ExitSaga(reason, state.clock))
 
 
-def _see_account(state: CoreState, account: AccountState) -> None:
-    state.account, state.account_at = account, state.clock
-    risk_limits.record_equity(state.limits, account.equity, state.config.limits)
-
-
 _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     SessionStarted: _session_started,
     SessionEnded: _session_ended,
@@ -443,7 +436,7 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     CloseEnded: _close_ended,
     OrderProbed: _order_probed,
     OrderUpdated: _order_updated,
-    BrokerSeen: _broker_seen,
+    BrokerSeen: read_broker,
     DiscrepancyFound: _discrepancy,
     ParentOpened: parent_state.parent_opened,
     ParentEnded: parent_state.parent_ended,

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from alphatrade_pipelines.trading.applying import LOST
+from alphatrade_pipelines.trading.applying import LOST, REVIVED
 from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.entries import consider_signal, retry_entry, withdraw_entries
 from alphatrade_pipelines.trading.events import (
+    AccountSeen,
     BrokerSeen,
     CancelEnded,
     ClockTicked,
     CloseEnded,
-    DiscrepancyFound,
     Event,
     JournalStateSeen,
     OperatorAsked,
@@ -35,11 +35,12 @@ from alphatrade_pipelines.trading.events import (
     SubmitEnded,
 )
 from alphatrade_pipelines.trading.exits import advance_exit, time_exit_due
+from alphatrade_pipelines.trading.findings import name
 from alphatrade_pipelines.trading.keeping import gap_losses
 from alphatrade_pipelines.trading.orders import Phase
 from alphatrade_pipelines.trading.parents import advance_parent, must_leave_at_once, reserved_qty, work_out
 from alphatrade_pipelines.trading.protection import audit_protection, report_exposure
-from alphatrade_pipelines.trading.reconciliation import reconcile
+from alphatrade_pipelines.trading.reconciliation import dispute, foreign_fills, reconcile
 from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import resend_if_absent, settle_unsettled
 from alphatrade_pipelines.trading.state import CoreState
@@ -145,8 +146,10 @@ def _order_probed(state: CoreState, event: OrderProbed) -> Iterator[Item]:
     order = state.orders.get(state.aliases.get(event.client_order_id, event.client_order_id))
     if order is None or event.outcome is Outcome.UNKNOWN:
         return
-    if order.reason == LOST:
-        yield DiscrepancyFound(event.at, "orphaned_order", order.request.symbol, event.client_order_id, "closed")
+    if order.reason == LOST and event.order is None:
+        yield from name(state, "orphaned_order", order.request.symbol, event.client_order_id, "closed")
+    if order.reason == REVIVED:
+        yield from name(state, "revived_order", order.request.symbol, event.client_order_id, "adopt")
     yield from resend_if_absent(state, order)
     yield from audit(state, order.request.symbol)
 
@@ -154,17 +157,32 @@ def _order_probed(state: CoreState, event: OrderProbed) -> Iterator[Item]:
 def _order_updated(state: CoreState, event: OrderUpdated) -> Iterator[Item]:
     seen = event.order
     yield from gap_losses(state)
+    yield from foreign_fills(state)
+    yield from dispute(state, event)
     if event.execution is None and seen.filled_qty > state.executed.get(seen.broker_id, 0):
         yield ReadBroker(f"{seen.symbol}: fills reported without their executions")
     yield from audit(state, seen.symbol)
 
 
 def _broker_seen(state: CoreState, event: BrokerSeen) -> Iterator[Item]:
+    yield from _account_alert(state)
     yield from gap_losses(state)
     yield from reconcile(state, event)
     for symbol in state.active_symbols():
         yield from settle_unsettled(state, symbol)
         yield from audit(state, symbol, after_read=True)
+
+
+def _account_seen(state: CoreState, event: AccountSeen) -> Iterator[Item]:
+    yield from _account_alert(state)
+
+
+def _account_alert(state: CoreState) -> Iterator[Item]:
+    """The broker began to block the account just now: entries are over, exits are attempted all the same."""
+    if state.blocked_at is not None and state.blocked_at == state.clock:
+        yield RaiseAlert("CRITICAL", "ACCOUNT_BLOCKED", "the broker blocks trading in this account; exits go on")
+        for symbol in state.active_symbols():
+            yield from audit(state, symbol)
 
 
 def _stream_state(state: CoreState, event: StreamStateSeen) -> Iterator[Item]:
@@ -196,6 +214,7 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     ClockTicked: _clock_ticked,
     PriceSeen: _price_seen,
     SignalReceived: _signal_received,
+    AccountSeen: _account_seen,
     SubmitEnded: _submit_ended,
     CancelEnded: _cancel_ended,
     ReplaceEnded: _replace_ended,

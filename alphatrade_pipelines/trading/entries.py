@@ -16,7 +16,7 @@ from alphatrade_pipelines.trading.ids import client_order_id, decision_id
 from alphatrade_pipelines.trading.parent_state import unsent
 from alphatrade_pipelines.trading.parents import entry_parent, open_parent
 from alphatrade_pipelines.trading.protection import partial_entry_waited
-from alphatrade_pipelines.trading.state import CoreState
+from alphatrade_pipelines.trading.state import CoreState, TradingState
 
 Item = Event | Command
 
@@ -56,7 +56,8 @@ def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
 
 def withdraw_entries(state: CoreState, symbol: str) -> Iterator[Item]:
     """Cancel what is left of entries that may not go on: the session stops or is halted, or a partial fill waited too long."""
-    reason = "stop" if state.stopping in (StopPolicy.PROTECT, StopPolicy.FLATTEN) else "halted" if state.halted else ""
+    halted = state.trading is TradingState.HALTED
+    reason = "stop" if state.stopping in (StopPolicy.PROTECT, StopPolicy.FLATTEN) else "halted" if halted else ""
     if not reason and partial_entry_waited(state, symbol):
         reason = "partial_entry"
     if not reason:

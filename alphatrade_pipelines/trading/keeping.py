@@ -16,8 +16,9 @@ from decimal import Decimal
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.coverage import is_dust
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, GapLossRecorded, OrderIntended
+from alphatrade_pipelines.trading.events import Event, GapLossRecorded, OrderIntended
 from alphatrade_pipelines.trading.exits import cancel_group
+from alphatrade_pipelines.trading.findings import name
 from alphatrade_pipelines.trading.ids import client_order_id
 from alphatrade_pipelines.trading.orders import Link, LocalOrder
 from alphatrade_pipelines.trading.replacing import replace_order
@@ -47,12 +48,12 @@ def _judge_stop(state: CoreState, held: Position, order: LocalOrder, stop: Link,
     looser = price < plan.stop if held.qty > 0 else price > plan.stop
     detail = f"stop of {order.request.client_order_id} is at {price}, planned at {plan.stop}"
     if not looser:
-        yield DiscrepancyFound(state.clock, "stop_moved", held.symbol, detail, "accept", None, price)
+        yield from name(state, "stop_moved", held.symbol, detail, "accept", None, price)
         return
     back = replace_order(state, order, stop, "stop_moved", stop_price=plan.stop)
     if back is not None:
         if not order.amend_refusals:
-            yield DiscrepancyFound(state.clock, "stop_moved", held.symbol, detail, "restore", None, plan.stop)
+            yield from name(state, "stop_moved", held.symbol, detail, "restore", None, plan.stop)
         yield back
 
 
@@ -63,7 +64,7 @@ def _judge_target(state: CoreState, held: Position, order: LocalOrder) -> Iterat
     if plan is None or len(targets) != 1 or targets[0] == plan.target:
         return
     detail = f"target of {order.request.client_order_id} is at {targets[0]}, planned at {plan.target}"
-    yield DiscrepancyFound(state.clock, "target_moved", held.symbol, detail, "accept", None, targets[0])
+    yield from name(state, "target_moved", held.symbol, detail, "accept", None, targets[0])
 
 
 def _is_old(state: CoreState, order: LocalOrder) -> bool:

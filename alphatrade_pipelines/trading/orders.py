@@ -87,6 +87,7 @@ class LocalOrder:
     amendment: Amendment | None = None
     amend_refusals: int = 0
     amend_after: datetime | None = None
+    asked_qty: Decimal | None = None  # what a later replacement, or somebody at the broker, made of the quantity
     part_filled_at: datetime | None = None
     cancel_asked_at: datetime | None = None
     sends: int = 1
@@ -125,6 +126,17 @@ class LocalOrder:
     def filled_qty(self) -> Decimal:
         """Shares filled over the whole chain."""
         return sum((link.filled_qty for link in self.chain.values()), ZERO)
+
+    @property
+    def wanted_qty(self) -> Decimal:
+        """Shares it is meant to trade in all."""
+        return self.request.qty if self.asked_qty is None else self.asked_qty
+
+    @property
+    def total_qty(self) -> Decimal:
+        """Shares it will have traded at the broker when all that is open has filled."""
+        head = self.head
+        return self.wanted_qty if head is None else self.filled_qty - head.filled_qty + head.qty
 
     @property
     def open_qty(self) -> Decimal:
@@ -258,6 +270,8 @@ def _settle_amendment(order: LocalOrder, seen: BrokerOrder) -> None:
     if asked is not None and seen.client_order_id == asked.client_order_id:
         order.amendment = None
         order.amend_refusals = order.amend_refusals + 1 if seen.status == "rejected" else 0
+        if asked.qty is not None and seen.status != "rejected":
+            order.asked_qty = order.total_qty
 
 
 def _merge(group: dict[str, Link], seen: BrokerOrder, at: datetime) -> None:
@@ -272,6 +286,25 @@ def _merge(group: dict[str, Link], seen: BrokerOrder, at: datetime) -> None:
     link.replaces, link.replaced_by = link.replaces or seen.replaces or "", link.replaced_by or seen.replaced_by or ""
     if not link.is_live and link.ended_at is None:
         link.ended_at = at
+
+
+def contradicts(order: LocalOrder, seen: BrokerOrder, before: datetime) -> bool:
+    """The report shows something alive that ended for us before then (cancelled, expired, rejected): it is old news, or we are wrong."""
+    for item in (seen, *seen.legs):
+        link = order.chain.get(item.broker_id) or order.legs.get(item.broker_id)
+        if link is None or not item.is_live or link.status not in ("canceled", "expired", "rejected"):
+            continue
+        if link.ended_at is not None and link.ended_at < before:
+            return True
+    return False
+
+
+def revive(order: LocalOrder, seen: BrokerOrder) -> None:
+    """Believe the broker that what had ended for us is alive."""
+    for item in (seen, *seen.legs):
+        link = order.chain.get(item.broker_id) or order.legs.get(item.broker_id)
+        if link is not None and item.is_live and not link.is_live:
+            link.status, link.ended_at = item.status, None
 
 
 def merged_status(known: str, known_filled: Decimal, seen: BrokerOrder) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading.domain import Execution, Side
+from alphatrade_pipelines.trading.events import OrderUpdated
 from alphatrade_pipelines.trading.state import CoreState, Counted, Position
 
 
@@ -15,7 +17,7 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
 
     Alpaca's activity feed names a fill ``<timestamp>::<uuid>`` where the stream says ``<uuid>``: both are the same fill.
     """
-    key = execution.execution_id.rsplit("::", 1)[-1]
+    key = execution_key(execution)
     if key in state.executions:
         return False
     state.executions[key] = None
@@ -27,6 +29,19 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
     state.counted.append(Counted(execution, held.avg_price if held is not None else None))
     _move(state, execution.symbol, signed, execution.price, execution.at)
     return True
+
+
+def execution_key(execution: Execution) -> str:
+    """What makes an execution unique, whoever reports it."""
+    return execution.execution_id.rsplit("::", 1)[-1]
+
+
+def named_execution(execution: Execution, update: OrderUpdated) -> Execution:
+    """An execution whose broker gave it no id of its own is named by its event, or by how much of its order had filled with it."""
+    if execution.execution_id:
+        return execution
+    key = f"event {update.event_id}" if update.event_id else f"{execution.broker_id}:{update.order.filled_qty}"
+    return replace(execution, execution_id=key)
 
 
 def adopt(state: CoreState, symbol: str, qty: Decimal, price: Decimal, at: datetime) -> None:
@@ -61,6 +76,18 @@ def split(state: CoreState, symbol: str, ratio: Decimal) -> None:
         plan.stop, plan.target = (plan.stop / ratio).quantize(cent), (plan.target / ratio).quantize(cent)
     for order in state.live_orders(symbol):
         order.outdated = True
+
+
+def split_unannounced(state: CoreState, symbol: str, qty: Decimal, price: Decimal, at: datetime) -> None:
+    """The broker's position differs from ours by a split that no corporate action announced; its number and price are taken over."""
+    held = state.positions[symbol]
+    ratio = qty / held.qty
+    mark = state.marks.get(symbol)
+    split(state, symbol, ratio)
+    if mark is not None and abs(mark - price) < abs(mark / ratio - price):
+        state.marks[symbol] = mark  # the last price had been converted already
+    held.qty, held.avg_price = qty, price
+    state.actions[f"{symbol}|{at.date().isoformat()}"] = None
 
 
 def _move(state: CoreState, symbol: str, signed: Decimal, price: Decimal, at: datetime) -> None:

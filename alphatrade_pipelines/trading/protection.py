@@ -15,8 +15,9 @@ from decimal import ROUND_FLOOR, Decimal
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert
 from alphatrade_pipelines.trading.coverage import covered_qty, exposed_qty, is_dust, leaving_qty
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
-from alphatrade_pipelines.trading.events import DiscrepancyFound, Event, OrderIntended, ProtectionBreached
+from alphatrade_pipelines.trading.events import Event, OrderIntended, ProtectionBreached
 from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
+from alphatrade_pipelines.trading.findings import name
 from alphatrade_pipelines.trading.ids import client_order_id
 from alphatrade_pipelines.trading.keeping import keep_in_order, trim_fraction
 from alphatrade_pipelines.trading.orders import LocalOrder
@@ -77,7 +78,7 @@ def _balance(state: CoreState, held: Position, *, after_read: bool, reserved: De
     missing = abs(held.qty) - covered_qty(state, symbol) - leaving_qty(state, symbol) - reserved
     if missing > 0:
         if after_read and not (missing < 1 and (is_dust(state, symbol) or not state.market_open)):
-            yield DiscrepancyFound(state.clock, "missing_protection", symbol, f"{missing} of {held.qty} shares have no live stop", "repair")
+            yield from name(state, "missing_protection", symbol, f"{missing} of {held.qty} shares have no live stop", "repair")
         yield from _repair(state, held, missing)
     elif missing < 0:
         yield from _shrink(state, held, -missing, after_read=after_read)
@@ -93,7 +94,7 @@ def _shrink(state: CoreState, held: Position, excess: Decimal, *, after_read: bo
         if order.protective_qty > 0:
             if after_read and order.cancel_asked_at is None:
                 detail = f"{order.protective_qty} shares offered by {order.request.client_order_id}, {held.qty} held"
-                yield DiscrepancyFound(state.clock, "excess_protection", held.symbol, detail, "cancel")
+                yield from name(state, "excess_protection", held.symbol, detail, "cancel")
             excess -= order.protective_qty
             yield from cancel_group(state, order, "too_much_protection")
 

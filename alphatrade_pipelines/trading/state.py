@@ -92,6 +92,16 @@ class Counted:
     avg_price: Decimal | None
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Something a read told that we should have known: a kind of ``findings.KINDS``, and what ``apply`` made of it."""
+
+    kind: str
+    symbol: str
+    detail: str
+    action: str
+
+
 @dataclass(slots=True)
 class EntryRetry:
     """An entry the broker refused for a reason that may pass: try ``qty`` with these legs again from ``not_before`` on."""
@@ -156,6 +166,7 @@ class CoreState:
     session: Session | None = None
     account: AccountState | None = None
     account_at: datetime | None = None
+    blocked_at: datetime | None = None  # when the broker was last seen to begin blocking the account
     ready: bool = False
     stream_lost: bool = False
     market_open: bool = False
@@ -193,7 +204,10 @@ class CoreState:
     executions: dict[str, None] = field(default_factory=dict)
     executed: dict[str, Decimal] = field(default_factory=dict)  # shares counted per broker order id
     adopted: dict[str, datetime] = field(default_factory=dict)  # when a position was last taken over from the broker
-    missed: list[str] = field(default_factory=list)
+    unread: dict[str, Execution] = field(default_factory=dict)  # counted from the stream, not seen in a read yet
+    drift: list[Drift] = field(default_factory=list)
+    contradicted: dict[str, None] = field(default_factory=dict)  # ended for us, alive in the last read
+    disputes: dict[str, None] = field(default_factory=dict)
     actions: dict[str, None] = field(default_factory=dict)
     activity: dict[str, datetime] = field(default_factory=dict)  # when the last update of a symbol came in
     touched: dict[str, datetime] = field(default_factory=dict)  # when something of it was last asked for, or answered

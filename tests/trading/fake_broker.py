@@ -114,7 +114,7 @@ class FakeBroker:
     """Ground truth plus the wire. ``outbox`` holds trade updates not yet delivered."""
 
     def __init__(self, now: datetime, seed: int = 0) -> None:
-        self.now = now
+        self.now = self.began = now
         self.market_open = False
         self.faults = Faults()
         self.rng = random.Random(seed)
@@ -325,7 +325,7 @@ class FakeBroker:
             return None
         positions = tuple(BrokerPosition(symbol, qty, self.costs[symbol]) for symbol, qty in sorted(self.positions.items()) if qty)
         orders = tuple(order.seen(nested=True) for order in (*self.orders, *self.gone))
-        return BrokerSeen(self.now, self.now, positions, orders, tuple(self.executions), self.now, self.account())
+        return BrokerSeen(self.now, self.now, positions, orders, tuple(self.executions), self.began, self.account())
 
     # -- the market ----------------------------------------------------------------------------------------------------------
 

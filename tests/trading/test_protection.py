@@ -93,7 +93,7 @@ def test_expired_legs_are_replaced_by_one_oco(told: bool) -> None:
     shell.tick(60)
     assert len(ocos(shell)) == 1
     found = [event.kind for _, event in shell.log.events() if isinstance(event, DiscrepancyFound)]
-    assert found == ([] if told else ["missing_protection"])
+    assert found == ([] if told else ["missed_end", "missing_protection"])
 
 
 def test_a_split_moves_stop_and_target_with_the_shares() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from alphatrade_pipelines.trading.commands import Command, ProbeOrder, ReadBroker, SubmitOrder
-from alphatrade_pipelines.trading.domain import BrokerPosition
-from alphatrade_pipelines.trading.events import BrokerSeen, DiscrepancyFound, EntryDenied
+import pytest
+
+from alphatrade_pipelines.trading import CoreConfig, TradingState
+from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
+from alphatrade_pipelines.trading.domain import BrokerPosition, Execution, Side
+from alphatrade_pipelines.trading.events import AccountSeen, BrokerSeen, DiscrepancyFound, EntryDenied, OrderUpdated
+from alphatrade_pipelines.trading.findings import KINDS
+from alphatrade_pipelines.trading.orders import Phase
+from alphatrade_pipelines.trading.reconciliation import split_ratio
+from alphatrade_pipelines.trading.state import Position
 from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
 
@@ -187,3 +195,291 @@ def _work_off(shell: Shell, commands: list[Command], *left_out: type[Command]) -
         todo += shell.handle(answer) if answer is not None else []
         for update in shell.broker.deliver():
             todo += shell.handle(update)
+
+
+# Every kind, planted: named, journaled, told to a person, resolved; the second pass over the same facts says and does nothing.
+
+
+def _phantom(shell: Shell) -> None:
+    shell.broker.positions["AAPL"] = Decimal(0)
+    shell.broker.cancel_all("AAPL")
+    shell.broker.outbox.clear()
+
+
+def _missing(shell: Shell) -> None:
+    shell.broker.prices["IBM"] = Decimal(200)
+    shell.broker.positions["IBM"], shell.broker.costs["IBM"] = Decimal(40), Decimal(200)
+
+
+def _mismatch(shell: Shell) -> None:
+    shell.broker.positions["AAPL"] = Decimal(170)
+
+
+def _split(shell: Shell) -> None:
+    shell.broker.split("AAPL", 3)
+    shell.broker.outbox.clear()
+
+
+def _missed_fill(shell: Shell) -> None:
+    shell.broker.set_price("AAPL", Decimal(106))
+    shell.broker.outbox.clear()
+
+
+def _unconfirmed_fill(shell: Shell) -> None:
+    order = shell.broker.orders[0].seen(nested=False)
+    ghost = Execution("ghost", order.broker_id, "AAPL", Side.BUY, Decimal(10), Decimal(100), shell.broker.now)
+    shell.send(OrderUpdated(shell.broker.now, "fill", order, ghost, "ghost-event"))
+    shell.broker.now += timedelta(seconds=90)
+
+
+def _foreign_fill(shell: Shell) -> None:
+    shell.broker.trade_by_hand("AAPL", 10)
+    shell.broker.outbox.clear()
+
+
+def _disputed(shell: Shell) -> None:
+    order = shell.broker.orders[0].seen(nested=False)
+    shell.send(OrderUpdated(shell.broker.now, "trade_bust", order, None, "bust-1"))
+    shell.send(OrderUpdated(shell.broker.now, "trade_bust", order, None, "bust-1"))
+    shell.broker.now += timedelta(seconds=60)
+
+
+def _unknown_order(shell: Shell) -> None:
+    shell.broker.prices["IBM"] = Decimal(200)
+    shell.broker.rest_by_hand("IBM", 10, Decimal(150))
+
+
+def _orphaned(shell: Shell) -> None:
+    shell.broker.orders.clear()
+
+
+def _missed_end(shell: Shell) -> None:
+    shell.broker.cancel_all("AAPL")
+    shell.broker.outbox.clear()
+
+
+def _revived(shell: Shell) -> None:
+    """Two lying answers make us believe that the bracket ended; the broker has it alive."""
+    take, stop = shell.broker.orders[0].legs
+    for leg in (take, stop):
+        alive, leg.status = leg.status, "canceled"
+        shell.send(OrderUpdated(shell.broker.now, "canceled", leg.seen(nested=False)))
+        leg.status = alive
+    shell.broker.now += timedelta(seconds=60)
+
+
+def _order_changed(shell: Shell) -> None:
+    shell.close_market()
+    shell.price("IBM", 200)
+    shell.signal("IBM")
+    queued = shell.broker.orders[-1]
+    queued.qty = Decimal(60)
+    shell.broker.now += timedelta(seconds=60)
+
+
+def _missing_protection(shell: Shell) -> None:
+    _missed_end(shell)
+
+
+def _excess(shell: Shell) -> None:
+    shell.broker.positions["AAPL"] = Decimal(100)
+
+
+def _stop_moved(shell: Shell) -> None:
+    stop = next(leg for leg in shell.broker.orders[0].legs if leg.stop_price)
+    shell.broker.take_place(stop, ReplaceOrder(stop.broker_id, "AAPL", "manual-1", stop_price=Decimal(90)))
+    shell.broker.outbox.clear()
+
+
+def _target_moved(shell: Shell) -> None:
+    take = next(leg for leg in shell.broker.orders[0].legs if leg.limit_price)
+    shell.broker.take_place(take, ReplaceOrder(take.broker_id, "AAPL", "manual-2", limit_price=Decimal(109)))
+    shell.broker.outbox.clear()
+
+
+PLANTED: dict[str, Callable[[Shell], None]] = {
+    "phantom_position": _phantom,
+    "missing_position": _missing,
+    "quantity_mismatch": _mismatch,
+    "split_position": _split,
+    "missed_fill": _missed_fill,
+    "unconfirmed_fill": _unconfirmed_fill,
+    "foreign_fill": _foreign_fill,
+    "execution_disputed": _disputed,
+    "unknown_order": _unknown_order,
+    "orphaned_order": _orphaned,
+    "revived_order": _revived,
+    "missed_end": _missed_end,
+    "order_changed": _order_changed,
+    "missing_protection": _missing_protection,
+    "excess_protection": _excess,
+    "stop_moved": _stop_moved,
+    "target_moved": _target_moved,
+}
+
+
+def test_every_kind_is_planted() -> None:
+    assert set(PLANTED) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_difference_is_named_told_resolved_and_then_silent(kind: str) -> None:
+    shell = holding()
+    PLANTED[kind](shell)
+    shell.broker.now += timedelta(seconds=60)
+    for _ in range(3):  # what the first pass repairs (a replaced leg, an OCO) has to be seen once more
+        shell.send(read(shell))
+        shell.broker.now += timedelta(seconds=60)
+    assert findings(shell).count(kind) == 1
+    told = [
+        command.level for command in shell.commands if isinstance(command, RaiseAlert) and command.code == f"DISCREPANCY_{kind.upper()}"
+    ]
+    assert told == [KINDS[kind].level]
+    named, orders = len(findings(shell)), len(shell.broker.everything())
+    shell.commands.clear()
+    shell.send(read(shell))
+    assert len(findings(shell)) == named
+    assert len(shell.broker.everything()) == orders
+    assert shell.commands == []
+    for symbol in ("AAPL", "IBM"):
+        truth = shell.broker.positions.get(symbol, Decimal(0))
+        mine = shell.state.positions[symbol].qty if symbol in shell.state.positions else Decimal(0)
+        assert mine == truth
+        if truth:
+            assert shell.broker.stop_qty(symbol) == truth
+
+
+def test_one_pass_finds_several_differences_at_once() -> None:
+    shell = holding()
+    for kind in ("quantity_mismatch", "missing_position", "unknown_order"):
+        PLANTED[kind](shell)
+    shell.broker.now += timedelta(seconds=60)
+    shell.send(read(shell))
+    assert {"quantity_mismatch", "missing_position", "unknown_order"} <= set(findings(shell))
+    assert shell.broker.stop_qty("AAPL") == 170
+    assert shell.broker.stop_qty("IBM") == 40
+
+
+def test_an_unannounced_split_moves_the_plan_instead_of_selling_at_the_old_stop() -> None:
+    shell = holding()
+    _split(shell)
+    shell.price("AAPL", "33.40")
+    shell.tick(60)
+    assert shell.state.positions["AAPL"].qty == 450
+    assert (shell.state.plans["AAPL"].stop, shell.state.plans["AAPL"].target) == (Decimal("31.67"), Decimal("35.17"))
+    assert shell.state.marks["AAPL"] == Decimal("33.40")
+    assert shell.broker.stop_qty("AAPL") == 450
+    shell.tick(60)
+    assert shell.check() == []
+
+
+@pytest.mark.parametrize(
+    ("qty", "price", "ratio"),
+    [
+        ("300", "50", "2"),
+        ("50", "300", "0.3333333333333333333333333333"),
+        ("225", "66.67", "1.5"),
+        ("150", "99", None),
+        ("170", "100", None),
+        ("-150", "100", None),
+        ("300", "100", None),
+        ("0", "0", None),
+    ],
+)
+def test_a_split_is_told_by_number_and_price_together(qty: str, price: str, ratio: str | None) -> None:
+    held = Position("AAPL", Decimal(150), Decimal(100), Decimal(0), holding().broker.now, 1)
+    found = split_ratio(held, BrokerPosition("AAPL", Decimal(qty), Decimal(price)))
+    assert found == (None if ratio is None else Decimal(ratio))
+
+
+def test_a_revived_order_is_believed_only_after_being_asked_for_by_name() -> None:
+    shell = holding()
+    (cid,) = shell.state.orders
+    _revived(shell)
+    asked = shell.handle(read(shell))
+    assert ProbeOrder(cid) in asked
+    assert shell.state.orders[cid].protective_qty == 0
+    answer = shell.broker.execute(ProbeOrder(cid))
+    assert answer is not None
+    shell.handle(answer)
+    assert shell.state.orders[cid].protective_qty == 150
+
+
+def test_an_old_view_revives_nothing() -> None:
+    """A lagging read still shows the order alive that was cancelled a moment ago."""
+    shell = holding()
+    stale = read(shell)
+    shell.broker.cancel_all("AAPL")
+    shell.send(*shell.broker.deliver())
+    later = replace(stale, began=shell.broker.now, at=shell.broker.now)
+    shell.send(later)
+    assert "revived_order" not in findings(shell)
+    assert shell.broker.stop_qty("AAPL") == 150
+    assert shell.check() == []
+
+
+def test_a_stream_fill_the_history_lists_later_is_not_in_doubt() -> None:
+    shell = holding()
+    shell.faults(Faults())
+    for _ in range(5):
+        shell.tick(60)
+    assert shell.state.unread == {}
+    assert findings(shell) == []
+
+
+def test_a_trade_by_hand_seen_on_the_stream_is_named_and_protected() -> None:
+    shell = holding()
+    shell.by_hand("AAPL", 10)
+    assert findings(shell) == ["foreign_fill"]
+    shell.tick(60)
+    assert findings(shell) == ["foreign_fill"]
+    assert shell.broker.stop_qty("AAPL") == 160
+
+
+def test_a_broker_that_blocks_the_account_stops_entries_and_is_told_once() -> None:
+    shell = holding()
+    blocked = replace(shell.broker.account(), trading_blocked=True)
+    shell.close_market()
+    shell.price("IBM", 200)
+    shell.signal("IBM")
+    shell.broker.account = lambda: blocked  # type: ignore[method-assign]
+    for _ in range(3):
+        shell.broker.now += timedelta(seconds=60)
+        shell.send(AccountSeen(shell.broker.now, blocked))
+    assert [c.code for c in shell.commands if isinstance(c, RaiseAlert)].count("ACCOUNT_BLOCKED") == 1
+    assert shell.state.trading is TradingState.HALTED
+    shell.open_market()
+    assert shell.broker.positions.get("IBM", 0) == 0  # the queued entry was withdrawn
+    assert shell.broker.stop_qty("AAPL") == 150
+    shell.operator("flatten")
+    assert shell.broker.positions["AAPL"] == 0  # exits are attempted all the same
+
+
+def test_a_fill_without_an_id_of_its_own_is_known_by_its_event() -> None:
+    shell = Shell(CoreConfig())
+    shell.start()
+    shell.open_market()
+    shell.price("AAPL", 100)
+    shell.faults(Faults(dropped=1.0))
+    shell.signal("AAPL")
+    seen = shell.broker.orders[0].seen(nested=False)
+    nameless = replace(shell.broker.executions[0], execution_id="")
+    for event_id in ("01ABC", "01ABC"):
+        shell.handle(OrderUpdated(shell.broker.now, "fill", seen, nameless, event_id))
+    assert shell.state.positions["AAPL"].qty == 150
+    assert list(shell.state.executions) == ["event 01ABC"]
+    for _ in range(2):
+        shell.handle(OrderUpdated(shell.broker.now, "fill", seen, replace(nameless, qty=Decimal(1)), ""))
+    assert shell.state.positions["AAPL"].qty == 151  # by order and cumulative quantity, once
+
+
+def test_without_an_answer_about_a_missing_order_nothing_is_concluded() -> None:
+    shell = holding()
+    (cid,) = shell.state.orders
+    seen = read(shell, orders=())
+    shell.faults(Faults(mute_reads=1.0))
+    shell.send(seen)
+    assert ProbeOrder(cid) in shell.commands
+    assert shell.state.orders[cid].phase is Phase.LIVE
+    assert shell.state.orders[cid].protective_qty == 150
+    assert findings(shell) == []

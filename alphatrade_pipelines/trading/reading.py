@@ -1,0 +1,71 @@
+"""What ``apply`` makes of one read of the broker: executions, orders, account, and what all of it says that we should have known."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from alphatrade_pipelines.risk import limits as risk_limits
+from alphatrade_pipelines.trading import positions
+from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder
+from alphatrade_pipelines.trading.events import BrokerSeen
+from alphatrade_pipelines.trading.orders import contradicts
+from alphatrade_pipelines.trading.sighting import find_closing, index_all, owner_of, see_order
+from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, Drift
+
+# Alpaca's activity feed may lag the stream; a fill it still does not list after this long is in doubt
+HISTORY_LAG = timedelta(seconds=60)
+
+
+def read_broker(state: CoreState, event: BrokerSeen) -> None:
+    """Merge one read. Differences are noted in ``state.drift``; reconciliation.py names them."""
+    settled = event.began - timedelta(seconds=state.config.activity_guard_s)
+    state.counted, state.drift, state.contradicted = [], [], {}
+    _count_history(state, event, settled)
+    for order in event.orders:
+        _merge_order(state, order, event.began)
+    find_closing(state, event)
+    held = {item.symbol: item.qty for item in event.positions}
+    for symbol in state.live:
+        mine = state.positions.get(symbol)
+        if (mine.qty if mine else 0) == held.get(symbol, 0) and state.is_quiet(symbol, event.began):
+            positions.settle_fills(state, symbol)
+    index_all(state)
+    see_account(state, event.account)
+    state.broker_seen_at, state.fills_from = event.at, event.began - FILLS_OVERLAP
+    state.ready = not state.stream_lost
+
+
+def see_account(state: CoreState, account: AccountState) -> None:
+    """The account as the broker reports it now."""
+    if account.trading_blocked and not (state.account is not None and state.account.trading_blocked):
+        state.blocked_at = state.clock
+    state.account, state.account_at = account, state.clock
+    risk_limits.record_equity(state.limits, account.equity, state.config.limits)
+
+
+def _count_history(state: CoreState, event: BrokerSeen, settled: datetime) -> None:
+    for execution in event.executions:
+        key = positions.execution_key(execution)
+        state.unread.pop(key, None)
+        if positions.count_execution(state, execution) and execution.at < settled and execution.broker_id in state.by_broker:
+            state.drift.append(Drift("missed_fill", execution.symbol, execution.execution_id, "counted"))
+    for key, execution in list(state.unread.items()):
+        if event.fills_since < execution.at < event.began - HISTORY_LAG:
+            del state.unread[key]
+            state.drift.append(Drift("unconfirmed_fill", execution.symbol, execution.execution_id, "report"))
+
+
+def _merge_order(state: CoreState, seen: BrokerOrder, began: datetime) -> None:
+    cid = owner_of(state, seen)
+    order = state.orders[cid] if cid is not None else None
+    was_open = order is not None and order.is_open and not order.is_unsettled
+    quiet = state.is_quiet(seen.symbol, began)
+    settled = began - timedelta(seconds=state.config.activity_guard_s)
+    if cid is not None and order is not None and contradicts(order, seen, settled):
+        state.contradicted[cid] = None
+    see_order(state, seen, nested=True)
+    if order is None or not was_open or not quiet or order.is_open or (order.status == "filled" and not order.legs):
+        return
+    if not any(drift.kind == "missed_fill" and drift.symbol == seen.symbol for drift in state.drift):
+        detail = f"{order.request.client_order_id} is {order.status}"
+        state.drift.append(Drift("missed_end", seen.symbol, detail, "closed"))
