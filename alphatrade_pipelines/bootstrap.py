@@ -179,6 +179,7 @@ def label_config(settings: Settings) -> LabelConfig:
 
 def train_config(settings: Settings) -> TrainConfig:
     """Labels, learner and folds."""
+    from alphatrade_pipelines.models.fitting import CalibrationConfig
     from alphatrade_pipelines.models.folds import FoldConfig
     from alphatrade_pipelines.models.learner import LearnerConfig
     from alphatrade_pipelines.models.training import TrainConfig
@@ -189,8 +190,17 @@ def train_config(settings: Settings) -> TrainConfig:
         barrier=label.barrier,
         label=label,
         weights=WeightConfig(m.attribution, m.decay, m.decay_oldest, m.decay_half_life_days),
-        learner=LearnerConfig(iterations=m.iterations, depth=m.depth, learning_rate=m.learning_rate, seed=m.seed, threads=m.threads),
+        learner=LearnerConfig(
+            iterations=m.iterations,
+            depth=m.depth,
+            learning_rate=m.learning_rate,
+            seed=m.seed,
+            threads=m.threads,
+            monotone=tuple(sorted(m.monotone.items())),
+        ),
         folds=FoldConfig(outer=m.folds, inner=m.inner_folds, embargo=m.embargo),
+        calibration=CalibrationConfig(m.calibration, bounds=m.bounds),
+        drop_empty_features=m.drop_empty_features,
     )
 
 

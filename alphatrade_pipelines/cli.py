@@ -120,13 +120,16 @@ def venue(context: typer.Context) -> None:
 
 @app.command()
 def explain(client_order_id: str, journal: JournalPath = None) -> None:
-    """Why was this traded? fill -> order -> decision -> features -> model version -> MLflow run -> Dagster run -> data hash."""
-    from alphatrade_pipelines import research
+    """Why was this traded? fill -> order -> decision -> features -> model version -> MLflow run -> Dagster run -> data hash; and which
+    features made the model say so."""
+    from alphatrade_pipelines import reasons, research
     from alphatrade_pipelines.reporting import explain as explaining
 
     settings = _settings()
     path = journal or research.journal_with(settings, client_order_id)
-    console.print(explaining.render(explaining.explain(research.read_events(path), client_order_id)))
+    explanation = explaining.explain(research.read_events(path), client_order_id)
+    console.print(explaining.render(explanation))
+    console.print(reasons.render(reasons.reasons_of(settings, explanation)))
 
 
 @app.command()

@@ -106,6 +106,10 @@ class ModelSettings(_Section):
     learning_rate: float = Field(0.03, gt=0)
     seed: int = 7
     threads: int = Field(2, ge=1)
+    monotone: dict[str, Literal[1, -1]] = Field(default_factory=dict, description="features the score may only rise (1) or fall (-1) with")
+    calibration: Literal["auto", "beta", "platt", "isotonic", "identity"] = Field("auto", description="auto: by purged log loss")
+    bounds: Literal["inductive", "cross"] = Field("inductive", description="Venn-Abers bounds from all rows, or averaged over folds")
+    drop_empty_features: bool = Field(False, description="leave features without a single value out of the model, instead of refusing")
     max_age_days: int = Field(30, ge=1, description="staleness: days of usable data the champion may not know")
     drift_window: int = Field(60, ge=10, description="sessions whose features are compared with the training distribution")
     drift_share: float = Field(0.25, gt=0, le=1, description="share of drifted features that asks for a retrain")

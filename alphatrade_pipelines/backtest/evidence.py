@@ -88,7 +88,7 @@ def walk_paths(
 
     def fit_predict(train: Rows, test: Rows) -> FloatArray:
         X, y, w = train.arrays
-        return scores(fit_trees(X, y, w, trees, learner), test.arrays[0])
+        return scores(fit_trees(X, y, w, trees, learner, list(train.X.columns)), test.arrays[0])
 
     predicted = path_predictions(rows, splitter, fit_predict, progress, fold_features)
     band = tuple(one for one in BANDS if one.name in ("all", PATH_BAND))

@@ -95,11 +95,14 @@ def _tags(result: TrainingResult, lineage: Lineage) -> dict[str, str]:
 
 def _params(result: TrainingResult) -> dict[str, Any]:
     manifest = result.bundle.manifest
-    nested = {
-        f"{part}.{name}": value
-        for part, values in asdict(result.config).items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-    }
+    nested = _flat(asdict(result.config))
     facts = {name: manifest[name] for name in ("timeframe", "train_start", "train_end", "known_through", "rows", "trees")}
-    return {**nested, **facts, "min_rows": result.config.min_rows, "symbols": " ".join(manifest["symbols"])[:500]}
+    return {**nested, **facts, "calibrator": manifest["calibration"]["kind"], "symbols": " ".join(manifest["symbols"])[:500]}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dictionaries under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found

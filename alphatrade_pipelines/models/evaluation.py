@@ -28,7 +28,7 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
     base, returns = oof["base_rate"].to_numpy(np.float64), oof["ret"].to_numpy(np.float64)
     blocks = time_blocks(oof)
     n_effective = effective_size(y, blocks)
-    logit = oof["logit"].to_numpy(np.float64)
+    logit = oof["baseline_score"].to_numpy(np.float64)
     model_loss, base_loss, logit_loss = log_losses(y, p), log_losses(y, base), log_losses(y, logit)
     bins = reliability(y, p, n_effective)
     tradable = oof["lower"].to_numpy(np.float64) > payoff.break_even
@@ -86,7 +86,7 @@ def fold_table(oof: pd.DataFrame, fits: Sequence[FoldFit]) -> pd.DataFrame:
                 "base_rate_train": float(part["base_rate"].iloc[0]),
                 "log_loss": float(log_losses(y, p).mean()),
                 "base_log_loss": float(log_losses(y, part["base_rate"].to_numpy(np.float64)).mean()),
-                "logit_log_loss": float(log_losses(y, part["logit"].to_numpy(np.float64)).mean()),
+                "logit_log_loss": float(log_losses(y, part["baseline_score"].to_numpy(np.float64)).mean()),
                 "auc": auc(y, p),
                 "trees": fits[int(str(k))].trees,
                 "calibrator": fits[int(str(k))].calibration.map.kind,

@@ -83,10 +83,12 @@ class FoldFit:
     baseline: LogisticBaseline
 
     def predict(self, X: FloatArray, index: pd.Index) -> pd.DataFrame:
-        """probability, lower, upper, extrapolated, score and the baseline's probability (``logit``), rounded to nine digits."""
+        """probability, lower, upper, extrapolated, score and the baseline's probability (``baseline_score``), rounded to nine digits."""
         score = scores(self.model, X)
         found = interval(self.calibration.map, self.calibration.bounds, score, index)
-        return found.assign(score=score, base_rate=round(self.calibration.map.base_rate, 9), logit=np.round(self.baseline.predict(X), 9))
+        return found.assign(
+            score=score, base_rate=round(self.calibration.map.base_rate, 9), baseline_score=np.round(self.baseline.predict(X), 9)
+        )
 
 
 def fit_fold(rows: Rows, learner: LearnerConfig, folds: FoldConfig, calibration: CalibrationConfig) -> FoldFit:

@@ -74,7 +74,7 @@ def out_of_fold(
 ) -> tuple[pd.DataFrame, list[FoldFit]]:
     """Predict every row by a model that never saw it, nor any row whose label overlaps it in time.
 
-    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, extrapolated, logit: what the baseline says,
+    Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, extrapolated, baseline_score: what the baseline says,
     base_rate: what a calibrator without any score would say, the training rows' softened share of wins) and what was fitted in each fold.
     Raises ModelDataError naming the fold when its training rows cannot be used.
     """

@@ -42,6 +42,17 @@ def test_one_flipped_bit_is_refused_by_name(trained: Trained, tmp_path: Path, na
     assert caught.value.file == name
 
 
+def test_a_flipped_bit_anywhere_in_the_manifest_is_refused(trained: Trained, tmp_path: Path) -> None:
+    folder = trained[0].bundle.save(tmp_path / "bundle")
+    sealed = (folder / MANIFEST).read_bytes()
+    for at in range(len(sealed)):
+        blob = bytearray(sealed)
+        blob[at] ^= 1 << (at % 8)
+        (folder / MANIFEST).write_bytes(bytes(blob))
+        with pytest.raises(TamperedBundleError, match=MANIFEST):
+            Bundle.load(folder)
+
+
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])
 def test_a_missing_file_is_refused_by_name(trained: Trained, tmp_path: Path, name: str) -> None:
     folder = trained[0].bundle.save(tmp_path / "bundle")

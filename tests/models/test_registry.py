@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import pickletools
 import socket
 import sqlite3
 from contextlib import closing
@@ -62,6 +64,15 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+def is_pickle(blob: bytes) -> bool:
+    """Opcodes of pickle from the first byte to a STOP that is the last, or an archive that may hold some."""
+    try:
+        *_, (last, _, at) = pickletools.genops(blob)
+    except (ValueError, IndexError, EOFError, UnicodeDecodeError):
+        return blob.startswith(b"PK")
+    return last.name == "STOP" and at == len(blob) - 1
+
+
 def candidate(registry: ModelRegistry, trained: Trained) -> VersionInfo:
     return registry.log_candidate(trained[0], trained[1], LINEAGE, {"no_look_ahead": 1.0})
 
@@ -100,11 +111,16 @@ def test_a_candidate_carries_everything(registry: ModelRegistry, trained: Traine
     pd.testing.assert_frame_equal(registry.out_of_fold(version), result.oof, check_freq=False)
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape")  # any file is tried as if it were a pickle
 def test_the_logged_model_predicts_as_the_bundle_and_holds_no_pickle(registry: ModelRegistry, trained: Trained, tmp_path: Path) -> None:
     result, features, _ = trained
     version = candidate(registry, trained)
     folder = model_folder(registry, version, tmp_path)
-    assert not [path for path in Path(folder).rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]
+    everything = [path for root in (folder, registry.config.artifact_root) for path in Path(str(root)).rglob("*") if path.is_file()]
+    assert len(everything) > 20
+    assert not [path for path in everything if path.suffix in {".pkl", ".pickle", ".joblib", ".npy"} or is_pickle(path.read_bytes())]
+    assert is_pickle(pickle.dumps({"a": 1}))
+    assert is_pickle(pickle.dumps([1.5, "b"], protocol=0))
     loaded = mlflow.pyfunc.load_model(folder)
     assert loaded.metadata.signature is not None
     np.testing.assert_array_equal(loaded.predict(features.head(7)).to_numpy(), result.bundle.predict(features.head(7)).to_numpy())
