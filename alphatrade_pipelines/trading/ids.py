@@ -1,8 +1,8 @@
 """Deterministic names: the same decision always asks for the same order, so a crash or a timeout can never buy twice.
 
 Recipe: ``client_order_id = SYMBOL-YYYYMMDDTHHMM-<leg><attempt>-<hash>`` where the hash is the first 16 hex digits of SHA-256 over
-``strategy|model version|symbol|decision time (ISO, UTC)|leg|attempt``. At most 48 characters (Alpaca allows 128), unique for ever as
-Alpaca demands, readable in a broker's order list.
+``<decision id>|<time, ISO, UTC>|<leg>|<attempt>`` and an entry's decision id is ``strategy|model version|symbol|decision time``. At most
+48 characters (Alpaca allows 128), unique for ever as Alpaca demands, readable in a broker's order list.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,8 +10,17 @@ import pytest
 
 from alphatrade_pipelines.trading import TradingState
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
-from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, Side
-from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CancelIntended, CloseEnded, OrderIntended, Outcome
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side
+from alphatrade_pipelines.trading.events import (
+    BrokerSeen,
+    CancelEnded,
+    CancelIntended,
+    CloseEnded,
+    OrderIntended,
+    OrderUpdated,
+    Outcome,
+    ReplaceEnded,
+)
 from alphatrade_pipelines.trading.ids import exit_reason
 from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
@@ -406,3 +416,59 @@ def test_an_exit_whose_fill_is_known_before_its_execution_is_not_sent_again() ->
     shell.settle()
     assert shell.check() == []
     assert not shell.broker.shorted
+
+
+def test_a_wash_trade_on_the_way_out_cancels_the_opposite_waits_for_the_word_and_goes_on() -> None:
+    shell = holding()
+    foreign = shell.broker.rest_by_hand("AAPL", 10, Decimal(90))
+    real = shell.broker._refusal
+
+    def wash(request: OrderRequest) -> tuple[int, int, str] | None:
+        if request.side is Side.SELL and foreign.live:
+            return 403, 40310000, 'potential wash trade detected. use complex orders {"reject_reason": "opposite side order exists"}'
+        return real(request)
+
+    shell.broker._refusal = wash  # type: ignore[method-assign]
+    shell.tick(600)
+    shell.tick(5)
+    shell.tick(5)
+    assert foreign.status == "canceled"
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+def test_a_replacement_promised_and_rejected_because_the_old_order_filled_sells_once() -> None:
+    """F19 through the whole core: HTTP 200 for the new order, then the old one fills and the new one is rejected."""
+    shell = resting_limit()
+    shell.price("AAPL", 97)
+    shell.broker.now += timedelta(seconds=11)
+    (command,) = [command for command in shell.engine.handle(shell.clock()) if isinstance(command, ReplaceOrder)]
+    (old,) = [order for order in shell.broker.orders if order.broker_id == command.broker_id]
+    promised = replace(
+        old.seen(nested=False), broker_id="b99", client_order_id=command.client_order_id, status="pending_new", replaces="b4"
+    )
+    shell.send(ReplaceEnded(shell.broker.now, command.client_order_id, command.broker_id, Outcome.CONFIRMED, promised))
+    shell.broker.set_price("AAPL", Decimal(99))
+    shell.send(*shell.broker.deliver())
+    assert shell.state.positions == {}
+    shell.send(OrderUpdated(shell.broker.now, "rejected", replace(promised, status="rejected")))
+    assert shell.state.live == {}
+    assert shell.state.exits == {}
+    assert rungs(shell).count("limit") == 1
+    assert shell.check() == []
+
+
+def test_flattening_many_goes_on_for_each_until_all_are_flat() -> None:
+    """F30: some are refused, some are not; nothing counts as done because something else worked."""
+    shell = holding(86400)
+    for symbol in ("IBM", "MSFT"):
+        shell.price(symbol, 100)
+        shell.signal(symbol)
+    real = shell.broker._refusal
+    shell.broker._refusal = lambda request: (500, 50010000, "internal") if request.symbol == "IBM" else real(request)  # type: ignore[method-assign]
+    shell.operator("flatten")
+    assert shell.broker.positions == {"AAPL": 0, "IBM": 150, "MSFT": 0}
+    del shell.broker._refusal
+    shell.settle(4)
+    assert shell.broker.positions == {"AAPL": 0, "IBM": 0, "MSFT": 0}
+    assert shell.check() == []

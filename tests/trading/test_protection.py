@@ -553,3 +553,39 @@ def test_a_foreign_bracket_whose_legs_are_awake_counts_and_is_cancelled_by_its_l
         fresh.tick(10)
     assert fresh.broker.positions["AAPL"] == 0
     assert fresh.broker.stop_qty("AAPL") == 0
+
+
+@pytest.mark.parametrize("told", ["all", "fill only", "nothing"])
+def test_a_stop_that_triggers_under_a_new_id_ends_the_position_once(told: str) -> None:
+    """F13: the stop leg is replaced by a new id as it triggers, the profit leg ends replaced, the sibling's end is never streamed."""
+    shell = holding()
+    take, stop = shell.broker.orders[0].legs
+    shell.broker.prices["AAPL"] = Decimal(94)
+    new = shell.broker.take_place(stop, ReplaceOrder(stop.broker_id, "AAPL", "made-by-broker-again"))
+    take.status, take.replaced_by = "replaced", new.broker_id
+    shell.broker._tell("replaced", take)
+    shell.broker._fill(new, Decimal(150), Decimal(94))
+    updates = shell.broker.deliver()
+    if told == "all":
+        shell.send(*updates)
+    if told == "fill only":
+        shell.send(*[update for update in updates if update.execution is not None])
+    shell.tick(60)
+    shell.tick(60)
+    assert shell.state.positions == {}
+    assert shell.state.live == {}
+    assert ocos(shell) == []
+    assert len([event for _, event in shell.log.events() if isinstance(event, GapLossRecorded)]) == 1
+    assert shell.check() == []
+
+
+def test_while_the_new_stop_is_only_named_the_position_counts_as_protected() -> None:
+    shell = holding()
+    _, stop = shell.broker.orders[0].legs
+    shell.broker.take_place(stop, ReplaceOrder(stop.broker_id, "AAPL", "made-by-broker-again"))
+    (ended,) = [update for update in shell.broker.deliver() if update.event == "replaced"]
+    shell.handle(ended)
+    assert shell.state.orders[shell.broker.orders[0].client_order_id].protective_qty == 150
+    shell.tick(60)
+    assert ocos(shell) == []
+    assert shell.check() == []
