@@ -146,7 +146,7 @@ def _exits(frame: pd.DataFrame) -> "Callable[[Axes], None]":
         axes.plot(wins.index, wins.to_numpy(), color="black", linewidth=1.2, label="labelled 1")
         axes.set_ylim(0, 1)
         axes.margins(x=0)
-        axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+        axes.legend(framealpha=0.9, edgecolor="none", fontsize=8, ncols=4, loc="upper left")
 
     return draw
 

@@ -22,8 +22,9 @@ from alphatrade_pipelines.leaks.world import World, choose_cuts
 from alphatrade_pipelines.market import Timeframe, adjust_forward
 from alphatrade_pipelines.models.fold_features import refit_in_folds
 from alphatrade_pipelines.models.folds import FoldConfig, Rows, out_of_fold
-from alphatrade_pipelines.models.labels import triple_barrier
+from alphatrade_pipelines.models.labels import trend_scanning, triple_barrier
 from alphatrade_pipelines.models.learner import LearnerConfig
+from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, WalkForward
 from alphatrade_pipelines.models.weights import evidence_weights
 
 Progress = Callable[[Report], None]
@@ -87,8 +88,12 @@ def _audits(bars: pd.DataFrame, timeframe: Timeframe, thorough: bool) -> Iterato
     yield audit_pipeline(pipeline, bars, thorough=thorough)
     yield probe_causal(_events, World(bars), name="events", thorough=thorough)
     arena = build_arena("house", bars)
-    yield probe_labels(triple_barrier, arena.adjusted, arena.volatility, name="labels", decided=("risk",), thorough=thorough)
+    yield probe_labels(triple_barrier, arena.adjusted, arena.volatility, name="labels", decided=("risk", "side"), thorough=thorough)
+    yield probe_labels(lambda bars, _: trend_scanning(bars), arena.adjusted, arena.volatility, name="trend labels", thorough=thorough)
     yield check_folds(arena.folds, arena.rows.t1, embargo=EMBARGO, name="folds")
+    t1 = arena.rows.t1
+    yield check_folds(list(CombinatorialPurgedCV(6, 2, EMBARGO, t1).split(arena.rows.X)), t1, embargo=EMBARGO, name="combinatorial folds")
+    yield check_folds(list(WalkForward(5, t1=t1).split(arena.rows.X)), t1, name="walk forward")
     yield probe_learner(_weights, arena.rows, arena.folds, name="weights")
     yield probe_learner(_predictions, arena.rows, arena.folds, name="predictions", splits_itself=True)
     yield _audit_fold_features(pipeline, bars, thorough)

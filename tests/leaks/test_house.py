@@ -33,7 +33,18 @@ def bars() -> pd.DataFrame:
 
 def test_the_house_is_clean(bars) -> None:
     reports = audit_house(bars, Timeframe.parse("1Day"))
-    parts = ["features", "events", "labels", "folds", "weights", "predictions", "fold features"]
+    parts = [
+        "features",
+        "events",
+        "labels",
+        "trend labels",
+        "folds",
+        "combinatorial folds",
+        "walk forward",
+        "weights",
+        "predictions",
+        "fold features",
+    ]
     assert [report.subject for report in reports] == parts
     for report in reports:
         assert report.alarms == ()

@@ -10,6 +10,8 @@ import pandas as pd
 from alphatrade_pipelines.leaks.isolation import IntArray, Learn
 from alphatrade_pipelines.leaks.planted.base import FloatArray, Plant
 from alphatrade_pipelines.models.folds import Rows
+from alphatrade_pipelines.models.tuning import Params, Real, TuneConfig, tune
+from alphatrade_pipelines.models.weights import WeightConfig, time_decay
 
 # a fold as arrays: features, outcomes, training and test positions -> probability of each test row
 Fold = Callable[[FloatArray, FloatArray, IntArray, IntArray], FloatArray]
@@ -197,6 +199,29 @@ def normalised_weights(rows: Rows, train: IntArray, test: IntArray, every: bool)
     return pd.Series(weight[train] / (weight.mean() if every else weight[train].mean()), index=rows.X.index[train])
 
 
+def decayed(rows: Rows, train: IntArray, test: IntArray, every: bool) -> pd.Series:
+    """Age in cumulated uniqueness: of all labels, or of the training rows'."""
+    labels = pd.DataFrame({"t1": rows.t1})
+    counted = labels if every else labels.iloc[train]
+    return time_decay(counted, WeightConfig(decay="linear", oldest=0.1)).loc[rows.X.index[train]]
+
+
+def tuned(on_all: bool) -> Learn:
+    """The penalty with the least loss over purged inner folds: of all rows, before they were split, or of the training rows."""
+
+    def penalised(train: Rows, test: Rows, params: Params) -> FloatArray:
+        X, y, _ = train.arrays
+        return logistic(X, y, test.arrays[0], params["ridge"])
+
+    def run(rows: Rows, train: IntArray, test: IntArray) -> pd.Series:
+        own = rows.take(train)
+        space, config = {"ridge": Real(1.0, 1e5, log=True)}, TuneConfig(trials=4, inner=2, embargo=5, search="sobol")
+        best, _ = tune(rows if on_all else own, space, penalised, config)
+        return pd.Series(penalised(own, rows.take(test), best), index=rows.X.index[test])
+
+    return run
+
+
 def _plant(name: str, fold: Callable[[FloatArray, FloatArray, IntArray, IntArray, bool], FloatArray]) -> Plant:
     leak = _learn(lambda X, y, train, test: fold(X, y, train, test, True))
     clean = _learn(lambda X, y, train, test: fold(X, y, train, test, False))
@@ -223,6 +248,8 @@ PLANTS = (
     _plant("oversampled_before_the_split", oversampled),
     _plant("ranked_within_the_test_set", ranked),
     _plant("trained_on_purged_rows", trained_on),
+    Plant("tuned_before_the_split", "learner", tuned(on_all=True), tuned(on_all=False)),
+    _weights("decay_in_the_uniqueness_of_all_rows", decayed),
     Plant("uniqueness_counting_test_labels", "weights", uniqueness_counting_all, uniqueness_in_training),
     _weights("class_weights_of_all_rows", class_weights),
     _weights("weights_normalised_over_all_rows", normalised_weights),
