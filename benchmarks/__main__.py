@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -40,18 +38,17 @@ def backtest() -> list[Row]:
 
 
 def journal() -> list[Row]:
-    """Durable appends, one at a time and in groups of 50."""
-    from datetime import UTC, datetime
-    from decimal import Decimal
+    """Durable appends, SQLite beside Redis, and starts from 10,000 events."""
+    from benchmarks import journal
 
-    from alphatrade_pipelines.journal import SqliteJournal
-    from alphatrade_pipelines.trading.events import PriceSeen
+    return journal.rows()
 
-    event = PriceSeen(datetime(2024, 1, 2, 21, tzinfo=UTC), "AAPL", Decimal("185.64"))
-    with tempfile.TemporaryDirectory() as folder, SqliteJournal(Path(folder) / "journal.sqlite") as log:
-        single = timed(lambda: [log.append(event) for _ in range(50)])
-        group = timed(lambda: log.append_many([event] * 50))
-    return [("journal, single appends with fsync", 50 / single, "events/s"), ("journal, group of 50", 50 / group, "events/s")]
+
+def journal_million() -> list[Row]:
+    """A start from a million events."""
+    from benchmarks import journal
+
+    return journal.million()
 
 
 def venue() -> list[Row]:
@@ -76,6 +73,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "labels": labels,
     "backtest": backtest,
     "journal": journal,
+    "journal_million": journal_million,
     "venue": venue,
     "venue_server": venue_server,
 }

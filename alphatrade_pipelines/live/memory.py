@@ -26,4 +26,16 @@ def fold(parts: Parts, event: Event) -> None:
 
 def remember(journal: JournalStore, core: CoreConfig | None = None) -> Start:
     """Bring the memory up to date with a journal; see ``start_from`` for what becomes of damage."""
-    return start_from(journal, lambda: blank(core), fold)
+    start = start_from(journal, lambda: blank(core), _fold_quickly)
+    if start.parts["core"].now is not None:
+        start.parts["meter"].observe(start.parts["core"])
+    return start
+
+
+def _fold_quickly(parts: Parts, event: Event) -> None:
+    """As ``fold``, but the meter looks once a moment: of several looks at one time only the last one counts."""
+    core = parts["core"]
+    if core.now is not None and event.at > core.now:
+        parts["meter"].observe(core)
+    apply(core, event)
+    parts["summary"].add(event)

@@ -117,16 +117,15 @@ def from_plain(cls: type[Any], data: Any) -> Any:
     if not isinstance(data, dict):
         raise CodecError(f"Expected an object for {cls.__name__}, was {type(data).__name__}")
     readers, required = _readers(cls)  # type: ignore[arg-type]
-    unknown = data.keys() - readers.keys()
-    missing = required - data.keys()
-    if unknown or missing:
+    if not required <= data.keys() <= readers.keys():
+        unknown, missing = data.keys() - readers.keys(), required - data.keys()
         raise CodecError(f"{cls.__name__}: unknown fields {sorted(unknown)}, missing fields {sorted(missing)}")
-    values = {}
-    for name, item in data.items():
-        try:
+    values, name = {}, ""
+    try:
+        for name, item in data.items():
             values[name] = readers[name](item)
-        except (ValueError, TypeError, InvalidOperation) as error:
-            raise CodecError(f"{cls.__name__}.{name}: {error}") from error
+    except (ValueError, TypeError, InvalidOperation) as error:
+        raise CodecError(f"{cls.__name__}.{name}: {error}") from error
     return cls(**values)
 
 

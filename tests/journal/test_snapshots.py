@@ -159,3 +159,21 @@ def test_only_the_newest_two_snapshots_are_kept_and_one_is_taken_when_due(tmp_pa
                 taken.append(len(journal))
     assert taken == [10, 20, 30, 40]
     assert sorted(p.name for p in tmp_path.glob("*.snapshot-*")) == ["j.sqlite.snapshot-30", "j.sqlite.snapshot-40"]
+
+
+def test_the_quick_fold_of_a_start_equals_looking_after_every_event(tmp_path: Path) -> None:
+    from alphatrade_pipelines.live.memory import blank, fold
+    from tests.trading.test_protection import partly_filled
+
+    shell = partly_filled()  # naked until its remainder is cancelled and an OCO is in place
+    for _ in range(4):
+        shell.tick(4.5)
+    events = [event for _, event in shell.log.events()]
+    with SqliteJournal(tmp_path / "j.sqlite") as journal:
+        journal.append_many(events)
+        quick = remember(journal).parts
+    slow = blank()
+    for event in events:
+        fold(slow, event)
+    assert {name: quick[name] for name in slow} == slow
+    assert slow["meter"].total > 0, "something stood naked, or the comparison shows nothing"
