@@ -110,6 +110,14 @@ def flatten() -> None:
     console.print(trader.flatten(_settings(), who="cli"))
 
 
+@app.command()
+def resume() -> None:
+    """Let entries go on after a halt (a person's, or the journal's): asks the running session."""
+    from alphatrade_pipelines import trader
+
+    console.print(trader.ask_session(_settings(), "resume", who="cli"))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def venue(context: typer.Context) -> None:
     """Start the local Alpaca-compatible exchange; `alphatrade venue --help` lists its options."""

@@ -121,7 +121,8 @@ def _padded(events: Sequence[Event], total: int) -> list[Event]:
 
     from alphatrade_pipelines.trading.events import ClockTicked
 
-    padded, tick, share = list[Event](), None, total / len(events)
+    padded: list[Event] = []
+    tick, share = None, total / len(events)
     for number, event in enumerate(events, 1):
         padded.append(event)
         tick = event if isinstance(event, ClockTicked) else tick

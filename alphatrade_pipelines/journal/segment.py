@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -36,7 +37,7 @@ CREATE TRIGGER IF NOT EXISTS events_no_gap BEFORE INSERT ON events
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), {seq}) + 1 FROM events)
 BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END;
 """
-_DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
 
 
 def name_of(path: Path, first_seq: int) -> Path:
@@ -66,6 +67,7 @@ def create_segment(path: Path, base: Link, rows: Sequence[Row] = ()) -> None:
             connection.executescript("BEGIN;" + _SCHEMA.format(format=FORMAT, seq=base.seq, hash=base.hash) + "COMMIT;")
             insert_rows(connection, rows)
             connection.execute("PRAGMA journal_mode=WAL")
+        clear_sides(path)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
@@ -178,13 +180,21 @@ def set_aside(path: Path) -> Path:
     number = 1
     while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    for side in _sides(path):  # SQLite must not mix the old log into a new file
-        if side.exists():
-            os.replace(side, target.with_name(target.name + side.name.removeprefix(path.name)))
+    for side in _sides(path):  # copied first, removed last: a kill in between leaves file and log together, or both kept
+        if side.exists() and not side.name.endswith("-shm"):
+            shutil.copyfile(side, target.with_name(target.name + side.name.removeprefix(path.name)))
     if path.exists():
         os.replace(path, target)
+    clear_sides(path)
     sync_folder(path.parent)
     return target
+
+
+def clear_sides(path: Path) -> None:
+    """Remove the side files of a segment that is no longer in its place: SQLite must not mix an old log into a new file."""
+    if not path.exists():
+        for side in _sides(path):
+            side.unlink(missing_ok=True)
 
 
 def as_journal_error(error: sqlite3.Error, what: str) -> JournalError:

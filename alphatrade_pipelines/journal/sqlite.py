@@ -239,6 +239,7 @@ class SqliteJournal(_Segments):
             if original.exists():
                 leftover.unlink()  # the salvage was cut short: the damaged file is still in its place
             else:
+                segment.clear_sides(original)
                 os.replace(leftover, original)
         found = segment.find_segments(self.path)
         for (_, path), (_, following) in pairwise(found):
@@ -262,6 +263,8 @@ class SqliteJournal(_Segments):
     def _open_newest(self) -> None:
         found = segment.find_segments(self.path)
         if not found or (len(found) == 1 and not found[0][1].stat().st_size):
+            if found:
+                segment.set_aside(self.path)  # an empty file may have a log of something else beside it
             segment.create_segment(self.path, START)
             found = [(1, self.path)]
         first, path = found[-1]
