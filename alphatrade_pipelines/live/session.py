@@ -28,7 +28,7 @@ from alphatrade_pipelines.live.status import Observer, SessionResult, SessionSta
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import StopPolicy
-from alphatrade_pipelines.trading.events import PriceSeen, SessionEnded, SessionStarted, StopAsked
+from alphatrade_pipelines.trading.events import OperatorAsked, PriceSeen, SessionEnded, SessionStarted, StopAsked
 
 log = structlog.get_logger(__name__)
 Sink = Callable[[Stimulus], None]
@@ -156,6 +156,8 @@ class LiveSession:
         missed = await shell.call(lambda: self.around.catch_up(brain.last_start, shell.now))
         core = self.config.core.to_json()
         await shell.pump(SessionStarted(shell.now, self.config.run_id, self.config.mode, brain.model, account, core, shell.previous))
+        if shell.journal_was_damaged:  # what was lost may have been a halt, a tripped breaker, the day's trade count
+            await shell.pump(OperatorAsked(shell.now, "halt", "the start from a damaged journal"))
         await shell.morning()
         for symbol, close in sorted(brain.last_closes().items()):
             if symbol not in shell.engine.state.marks:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pandas as pd
 import structlog
 
-from alphatrade_pipelines.journal import Snapshotter, Start
+from alphatrade_pipelines.journal import RunEnd, Snapshotter, Start
 from alphatrade_pipelines.journal.runs import LastRun
 from alphatrade_pipelines.journal.snapshots import Parts
 from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
@@ -155,6 +155,11 @@ class Shell:
     def previous(self) -> str:
         """How the run before this one ended, in one sentence."""
         return self.tools.start.previous.headline if self.tools.start is not None else ""
+
+    @property
+    def journal_was_damaged(self) -> bool:
+        """Acknowledged events of earlier runs are missing or were changed."""
+        return self.tools.start is not None and self.tools.start.previous.end is RunEnd.DAMAGED
 
     @property
     def journal_state(self) -> str:

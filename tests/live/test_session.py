@@ -129,6 +129,8 @@ async def test_a_damaged_journal_blocks_nothing_positions_are_adopted_with_their
         journal.write_bytes(journal.read_bytes()[:4096] + b"\xff" * 8192)
         second = await play(replace(setup, observers=()), admin, world().sessions)
         assert second.clean
+        assert second.status.state == "halted", "what was lost may have been a halt: entries wait for a person"
+        assert second.status.previous_run.startswith("damaged: the journal was damaged")
         assert second.status.discrepancies >= len(first.status.positions), "each adopted position is a finding"
         assert server.exchange.ledger.unprotected_seconds == {}
         assert server.exchange.ledger.duplicate_intents == []
