@@ -166,6 +166,8 @@ def _faults(rng: random.Random, times: _Times) -> Iterator[Step]:
             yield {"at": at, "do": "close all", "cancel": rng.random() < 0.7}
         tables = _catalogue()[name]
         for table in tables if rng.random() < 0.5 else [rng.choice(tables)]:
+            if table["kind"] == "early_close" and sum(opens > at for opens, _ in times.spans) < 2:
+                continue  # it would take away the calm of the last day
             yield {"at": at, "do": "fault", "name": name, "table": _varied(table, rng)}
     if rng.random() < 0.3:
         yield {"at": times.draw(rng), "do": "outage", "seconds": rng.choice((2.0, 20.0, 120.0))}

@@ -118,6 +118,8 @@ class SimulatedPace:
         self._seen: object = None
         self._idle = 0
         self._next_morning = 0.0
+        self._nudged_until = 0.0
+        self._waited = 0
         self._wake: asyncio.Future[None] | None = None
 
     async def begin(self, session: LiveSession) -> None:
@@ -132,12 +134,20 @@ class SimulatedPace:
                     self._next_morning = self._loop.time() + 3600.0
                     inbox.put(Morning())
                 inbox.put(Tick())
-                inbox.put(Decide())
+                if self._may_decide(session):
+                    inbox.put(Decide())
                 await inbox.idle()
             await self._sleep(max(0.001, min(self._pause(session), self._until_next_event(), self._ends - self._loop.time())))
         await inbox.idle()
         self._at_rest(session)
         return END_OF_TAPE
+
+    def _may_decide(self, session: LiveSession) -> bool:
+        """A live session reads the broker every half minute. Here it may have slept since, so that a decision first waits for a read."""
+        seen = session.shell.engine.state.broker_seen_at
+        fresh = seen is not None and (self._loop.now - seen).total_seconds() < session.config.core.reconcile_interval_s
+        self._waited = 0 if fresh else self._waited + 1
+        return fresh or self._waited > 2
 
     async def _sleep(self, seconds: float) -> None:
         self._wake = self._loop.create_future()
@@ -150,8 +160,10 @@ class SimulatedPace:
             self._wake.set_result(None)
 
     def nudge(self) -> None:
-        """The world has changed: a live session would look within a second."""
-        self._loop.call_later(1.0, self._awake)
+        """Something has changed: a live session would look within a second."""
+        if self._nudged_until <= self._loop.time():
+            self._nudged_until = self._loop.time() + 1.0
+            self._loop.call_later(1.0, self._awake)
 
     def _pause(self, session: LiveSession) -> float:
         state, business = session.shell.engine.state, session.shell.engine.open_business()
@@ -167,7 +179,7 @@ class SimulatedPace:
         if self._quiet < 12 and not self._venue.agrees(session):
             return (1.0, 2.0, 5.0)[self._quiet] if self._quiet < 3 else 10.0
         if session.tools.builder._parts:
-            return 21.0
+            return 2.0 if self._quiet < 3 else 21.0
         if not self._exchange.market_open:
             return 1000.0 if self._quiet < 2 else 1e9
         self._idle += 1
@@ -178,7 +190,7 @@ class SimulatedPace:
         exchange, now = self._exchange, self._loop.now
         if exchange.market_open:
             minutes = TIMEFRAME.minutes * 60.0
-            return minutes - (now - exchange.next_close).total_seconds() % minutes + 2.5
+            return minutes - (now - exchange.next_close).total_seconds() % minutes + 0.5
         opens = (exchange.next_open - now).total_seconds()
         return opens - 3540.0 if opens > 3541.0 else opens + 0.5
 

@@ -162,8 +162,9 @@ def _knows(state: CoreState, symbol: str, position: Decimal) -> bool:
 # --- at the end -----------------------------------------------------------------------------------------------------------------------
 
 
-def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderIntended], by_hand: set[str]) -> None:
-    """Every order at the venue was intended first, and every decision became at most one order."""
+def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderIntended], closings: Counter[str], by_hand: set[str]) -> None:
+    """Every order at the venue was intended first, and every decision became at most one order. ``closings``: by symbol, how often the
+    venue was to close the position itself, by an order that it names."""
     taken: dict[str, list[str]] = {}
     for receipt in judge.receipts:
         cid = receipt.request.client_order_id or ""
@@ -171,7 +172,9 @@ def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderInten
             continue
         judge.checks["intent before order"] += 1
         intent = intents.get(cid)
-        if intent is None:
+        if intent is None and not cid and closings[receipt.request.symbol] > 0:
+            closings[receipt.request.symbol] -= 1
+        elif intent is None:
             judge.found("intent before order", f"the venue took {cid or 'an order without a name'}, which the journal does not hold")
         elif intent.purpose == "entry":
             order = exchange.book.orders[receipt.order_id]
@@ -188,6 +191,8 @@ def judge_rest(judge: Judge, exchange: Exchange, state: CoreState) -> list[Viola
     found: list[Violation] = []
     for symbol in exchange.tape.symbols:
         position = exchange.cash_account.quantity(symbol)
+        if not exchange.assets[symbol].tradable:
+            continue  # its name has changed: nothing of it is taken any more
         judge.checks["core agrees with the broker"] += 1
         held = state.positions.get(symbol)
         mine = held.qty if held else ZERO

@@ -37,7 +37,7 @@ from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
-from alphatrade_pipelines.trading.events import Event, OrderIntended, SubmitEnded
+from alphatrade_pipelines.trading.events import AccountSeen, ClockTicked, CloseIntended, Event, OrderIntended, PriceSeen, SubmitEnded
 from alphatrade_pipelines.trading.state import CoreState
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.errors import VenueError
@@ -51,6 +51,9 @@ from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
 URL = "http://127.0.0.1:1"
 RESTART_AFTER = 15.0  # a process whose start failed is started again so much later
 CHECK_SECONDS = 120.0  # before the last close: the market is open, everything must be at rest
+
+
+CLOCK_AHEAD = timedelta(seconds=3)  # after a clock that was ahead (F27) the core's time stands still until it is caught up with
 
 
 class Killed(BaseException):
@@ -258,6 +261,8 @@ class World:
             before = engine.state.trading
             commands = handle(event)
             self.judge.commanded(before, engine.state, event, commands)
+            if not isinstance(event, ClockTicked | PriceSeen | AccountSeen) and self._running is not None:
+                self._running.nudge()
             if isinstance(event, SubmitEnded):
                 self._refusals.pop(engine.state.orders[event.client_order_id].request.symbol, None)
                 if event.http_status is not None:
@@ -434,6 +439,8 @@ class World:
         blocked = exchange.restrictions
         if blocked.trading_blocked or blocked.account_blocked or blocked.trade_suspended_by_user or blocked.closing_only:
             return "account restricted"
+        if state.now is not None and state.now > self.loop.now + CLOCK_AHEAD:
+            return "its clock ran ahead"
         if any(order.symbol == symbol and order.status == "pending_cancel" for order in exchange.book.live()):
             return "a cancel is pending"
         if any(a.fault.kind.name in ("stale_views", "clock_skew") and not a.over for a in self.server.injector.faults.values()):
@@ -450,19 +457,23 @@ class World:
         if self.story.flatten:
             self.judge.checks["exits end flat"] += 1
             held = {symbol: str(qty) for symbol, qty in self.exchange.cash_account.positions().items() if qty}
-            if held:
+            held = {symbol: qty for symbol, qty in held.items() if self.exchange.assets[symbol].tradable}
+            if held and self.exchange.market_open:
                 self.judge.found("exits end flat", f"asked to flatten, still held: {held}")
 
     def _finish(self) -> None:
         report, judge = self.report, self.judge
         intents: dict[str, OrderIntended] = {}
+        closings: Counter[str] = Counter()
         state = CoreState.initial(self.core)
         for seq, event in self.store.events():
             apply(state, event)
             report.events = seq
             if isinstance(event, OrderIntended):
                 intents.setdefault(event.request.client_order_id, event)
-        judge_orders(judge, self.exchange, intents, self.by_hand)
+            if isinstance(event, CloseIntended):
+                closings[event.symbol] += 1
+        judge_orders(judge, self.exchange, intents, closings, self.by_hand)
         judge.checks["replay gives the state"] += 1
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
