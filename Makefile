@@ -34,6 +34,9 @@ prove-venue: $(VENV)/.dev  ## the long form of the venue's property tests: 600 r
 soak: $(VENV)/.dev  ## 10,000 simulated sessions with every fault
 	@$(BIN)/alphatrade simulate --sessions 10000 --seed 1
 
+prove-models: $(VENV)/.dev  ## the long form of the planted truth: 200 noises and 20 edges from bars to the gate, with the measured rates
+	@MODELS_SEEDS=200 $(BIN)/python -m pytest tests/models/test_planted_truth.py -s --timeout 0
+
 check: $(VENV)/.dev  ## lint, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

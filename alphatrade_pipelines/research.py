@@ -276,11 +276,11 @@ def economics(
     for name, result in named.items():
         facts |= _figures(name, result, result.performance(trials.effective, trials.variance))
     facts |= {"deflated_sharpe": facts["research_dsr"], "backtest_return": facts["research_return"]}
-    facts |= _weigh_search(settings, bundle, features, labels, bars, oof)
+    facts |= weigh_search(settings, bundle, features, labels, bars, oof)
     return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def _weigh_search(
+def weigh_search(
     settings: Settings, bundle: Bundle, features: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, oof: pd.DataFrame
 ) -> dict[str, float]:
     """Probability of overfitting and the spread over backtest paths (annual Sharpe ratios over the market)."""
