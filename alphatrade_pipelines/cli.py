@@ -18,6 +18,8 @@ from alphatrade_pipelines.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help="From bars to a protected trade.")
 app.add_typer(journal_app, name="journal")
+models_app = typer.Typer(help="Versions, aliases, gate profiles and why; the trail of champions.")
+app.add_typer(models_app, name="models")
 console = Console()
 errors = Console(stderr=True)
 
@@ -138,6 +140,25 @@ def explain(client_order_id: str, journal: JournalPath = None) -> None:
     explanation = explaining.explain(research.read_events(path), client_order_id)
     console.print(explaining.render(explanation))
     console.print(reasons.render(reasons.reasons_of(settings, explanation)))
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the versions of the model, newest first, and who was made champion when, how and by whom."""
+    from alphatrade_pipelines import research
+
+    if context.invoked_subcommand is None:
+        for part in research.model_list(_settings()):
+            console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
+
+
+@models_app.command("show")
+def models_show(version: Annotated[str, typer.Argument(help="a version number")]) -> None:
+    """One version: lineage, every criterion of the gate, the figures of its run."""
+    from alphatrade_pipelines import research
+
+    for part in research.model_details(_settings(), version):
+        console.print(part)
 
 
 @app.command()

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from alphatrade_pipelines import bootstrap
-from alphatrade_pipelines.settings import Settings, project_root
+from alphatrade_pipelines.settings import Mode, Settings, project_root
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from alphatrade_pipelines.backtest.overfitting import EffectiveTrials
@@ -366,6 +367,55 @@ def _headline(name: str, performance: Performance, result: BacktestResult) -> st
 def rollback_champion(settings: Settings, reason: str, by: str = "") -> str:
     """Make the previous champion champion again; returns its version. Raises ``NoPromotedModelError`` without one."""
     return registry(settings).rollback(reason, by).version
+
+
+def champion_to_trade(settings: Settings, mode: Mode, who: str) -> tuple[Bundle, ModelRef]:
+    """The champion, if it passed the gate this mode asks for; a move of the alias outside the gate is noted in the trail by ``who``.
+
+    Raises as :func:`~alphatrade_pipelines.models.promoted.load_promoted`.
+    """
+    from alphatrade_pipelines.models.errors import RegistryError
+    from alphatrade_pipelines.models.promoted import load_promoted
+
+    if _has_store(settings):
+        try:
+            moved = registry(settings).note_outside_move(who)
+        except RegistryError as error:  # a store that can be read but not written must not stop a session
+            structlog.get_logger(__name__).error("a move of the champion may go unrecorded", error=str(error))
+        else:
+            if moved is not None:
+                structlog.get_logger(__name__).error("ALERT the champion was moved outside the gate", move=str(moved))
+    return load_promoted(settings.tracking_uri, settings.model.name, REQUIRED_PROFILE[mode], settings.folders.bundles)
+
+
+def _has_store(settings: Settings) -> bool:
+    """False when asking MLflow would create an empty SQLite store."""
+    uri = settings.tracking_uri
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def model_list(settings: Settings) -> list[Any]:
+    """What ``alphatrade models`` prints: versions, and the trail of champions."""
+    from alphatrade_pipelines.models import render
+
+    if not _has_store(settings):
+        return ["no model yet: run the job retrain"]
+    models = registry(settings)
+    versions = models.versions()
+    if not versions:
+        return ["no model yet: run the job retrain"]
+    return [render.version_table(versions), *render.trail_lines(models.trail(), models.outside_move("this command"))]
+
+
+def model_details(settings: Settings, version: str) -> list[Any]:
+    """What ``alphatrade models show`` prints: lineage, every criterion, figures. Raises ``RegistryError`` without it."""
+    from alphatrade_pipelines.models import render
+
+    if not _has_store(settings):
+        raise bootstrap.SetupError("no model yet: run the job retrain")
+    models = registry(settings)
+    info = models.version(version)
+    return render.details(info, models.metrics(info), bootstrap.mlflow_pages(settings))
 
 
 _NO_CHAMPION = Finding(False, "no champion yet: the first retrain is a person's decision", "none")

@@ -65,12 +65,9 @@ def run_session(settings: Settings, plan: SessionPlan, switch: StopSwitch, obser
     Raises, before anything is sent: ``NoPromotedModelError``, ``ProfileTooWeakError``, ``TamperedBundleError``, ``SecondSessionError``,
     ``MissingKeysError``, ``EndpointError``, ``ArmingError``.
     """
-    from alphatrade_pipelines.models.promoted import load_promoted
-
-    folders = settings.folders.create()
+    settings.folders.create()
     with SessionLock(_lock_path(settings, plan.mode), plan.run_id):
-        required = research.REQUIRED_PROFILE[plan.mode]
-        bundle, model = load_promoted(settings.tracking_uri, settings.model.name, required, folders.bundles)
+        bundle, model = research.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
         check_real_data(plan.mode, settings.market.source, str(bundle.manifest["data_source"]), bool(bundle.manifest["synthetic"]))
         log.info("trading", mode=plan.mode, model=model.name, version=model.version, run_id=plan.run_id)
         session = _simulate if plan.mode == "sim" else _trade
@@ -152,7 +149,7 @@ def _setup(
         model=model,
         history=history,
         timeframe=bootstrap.timeframe(settings),
-        provider=_champion_watcher(settings, plan.mode),
+        provider=_champion_watcher(settings, plan),
         observers=(observe,),
         feed=settings.alpaca.feed,
         journal=bootstrap.journal_opener(settings),
@@ -209,24 +206,30 @@ def account_folder(mode: str, keys: Credentials) -> str:
     return f"{mode}-{hashlib.sha256(keys.key.get_secret_value().encode()).hexdigest()[:12]}"
 
 
-def _champion_watcher(settings: Settings, mode: Mode) -> ModelProvider:
-    """Between bars: the new champion, if any. Asked at most every half minute of wall time; a registry that fails changes nothing."""
-    asked = time.monotonic()
+def _champion_watcher(settings: Settings, plan: SessionPlan) -> ModelProvider:
+    """Between bars: the new champion, if any, whoever made it so. Asked at most every half minute of wall time; a registry that fails, or
+    a champion this mode may not trade, changes nothing and is said once."""
+    asked, said = time.monotonic(), ""
 
     def newer(current: ModelRef) -> tuple[Bundle, ModelRef] | None:
-        nonlocal asked
+        nonlocal asked, said
         if time.monotonic() - asked < LOOK_FOR_NEW_CHAMPION_S:
             return None
         asked = time.monotonic()
         from alphatrade_pipelines.models.errors import ModelError
-        from alphatrade_pipelines.models.promoted import load_promoted
 
         try:
-            found = load_promoted(settings.tracking_uri, settings.model.name, research.REQUIRED_PROFILE[mode], settings.folders.bundles)
+            found = research.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
         except ModelError as error:
-            log.error("the champion could not be read; going on with the present model", error=str(error))
+            if str(error) != said:
+                said = str(error)
+                log.error("the champion cannot be followed; going on with the present model", version=current.version, error=said)
             return None
-        return found if found[1].version != current.version else None
+        said = ""
+        if found[1].version == current.version:
+            return None
+        log.warning("another champion", version=found[1].version, before=current.version, promotion=found[1].promotion)
+        return found
 
     return newer
 

@@ -11,7 +11,8 @@ from alphatrade_pipelines.models._mlflow import client, registry_errors, store
 from alphatrade_pipelines.models.bundle import MANIFEST, Bundle
 from alphatrade_pipelines.models.errors import NoPromotedModelError, ProfileTooWeakError, TamperedBundleError
 from alphatrade_pipelines.models.gate import PROFILES, Profile
-from alphatrade_pipelines.models.registry import CHAMPION, VersionInfo, find_alias
+from alphatrade_pipelines.models.registry import CHAMPION, VersionInfo, find_alias, find_model
+from alphatrade_pipelines.models.succession import read_trail
 from alphatrade_pipelines.trading.domain import ModelRef
 
 
@@ -22,7 +23,7 @@ def load_promoted(tracking_uri: str, name: str, required_profile: Profile, cache
     ProfileTooWeakError when it passed a weaker gate than required, TamperedBundleError naming the file when a byte is not the registered
     one, RegistryError when MLflow cannot be reached.
     """
-    version = _champion(tracking_uri, name)
+    version, promotion = _champion(tracking_uri, name)
     rank = -1 if not version.profile else PROFILES.index(version.profile)
     if rank < PROFILES.index(required_profile):
         raise ProfileTooWeakError(
@@ -35,19 +36,22 @@ def load_promoted(tracking_uri: str, name: str, required_profile: Profile, cache
     bundle = Bundle.load(_cached(tracking_uri, version, registered, Path(cache_dir)))
     if bundle.content_hash != registered:
         raise TamperedBundleError(MANIFEST, f"is not the one registered as version {version.version}")
-    return bundle, _reference(version, registered)
+    return bundle, _reference(version, registered, promotion)
 
 
-def _champion(tracking_uri: str, name: str) -> VersionInfo:
+def _champion(tracking_uri: str, name: str) -> tuple[VersionInfo, str]:
+    """The champion and how it became that."""
     nothing = f"expected a model {name!r} with the alias 'champion' in MLflow, found none; train and promote one first"
     if tracking_uri.startswith("sqlite:///") and not Path(tracking_uri.removeprefix("sqlite:///")).exists():
         raise NoPromotedModelError(nothing)  # asking MLflow would create an empty store
     connection = client(tracking_uri)
     with registry_errors(f"looking for the champion of {name}"):
         version = find_alias(connection, name, CHAMPION)
+        trail = read_trail(find_model(connection, name).tags) if version is not None else []
     if version is None:
         raise NoPromotedModelError(nothing)
-    return version
+    known = trail[-1] if trail and trail[-1].version == version.version else None
+    return version, str(known) if known else f"version {version.version} moved outside the gate, noticed by nobody yet"
 
 
 def _cached(tracking_uri: str, version: VersionInfo, bundle_hash: str, cache: Path) -> Path:
@@ -65,7 +69,7 @@ def _cached(tracking_uri: str, version: VersionInfo, bundle_hash: str, cache: Pa
     return target
 
 
-def _reference(version: VersionInfo, bundle_hash: str) -> ModelRef:
+def _reference(version: VersionInfo, bundle_hash: str, promotion: str) -> ModelRef:
     return ModelRef(
         name=version.name,
         version=version.version,
@@ -75,4 +79,5 @@ def _reference(version: VersionInfo, bundle_hash: str) -> ModelRef:
         data_hash=version.tags.get("data_hash", ""),
         git_commit=version.tags.get("git_commit", ""),
         profile=version.profile,
+        promotion=promotion,
     )

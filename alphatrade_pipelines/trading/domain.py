@@ -71,6 +71,7 @@ class ModelRef:
     data_hash: str
     git_commit: str
     profile: str  # gate profile it passed: "paper" or "live"
+    promotion: str = ""  # how it became champion, by whom and when
 
 
 @dataclass(frozen=True, slots=True)
