@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -394,6 +395,13 @@ def _has_store(settings: Settings) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def version_exists(settings: Settings, version: str) -> bool:
+    """Is a version of the model registered? Raises ``RegistryError`` when MLflow cannot be reached."""
+    if not _has_store(settings):
+        return False
+    return any(info.version == version for info in registry(settings).versions())
+
+
 def model_list(settings: Settings) -> list[Any]:
     """What ``alphatrade models`` prints: versions, and the trail of champions."""
     from alphatrade_pipelines.models import render
@@ -440,6 +448,21 @@ def trained_on_all(settings: Settings) -> str:
     if facts is None or not store.exists or facts[1].manifest["data_hash"] != store.data_hash():
         return ""
     return f"champion {facts[0].version} was trained on exactly these bars"
+
+
+def no_session_ended(moment: datetime) -> str:
+    """Why there is nothing to learn from the New York day of ``moment`` (aware), or empty: a weekend, a holiday, a session not over yet.
+
+    Half days are sessions; they are over in the early afternoon.
+    """
+    from alphatrade_pipelines.market import SessionCalendar
+
+    calendar = SessionCalendar()
+    day = moment.astimezone(ZoneInfo("America/New_York")).date()
+    if calendar.session_of(moment) != day:
+        return f"{day} was no session of the New York Stock Exchange"
+    close = calendar.session_bounds(moment)[1]
+    return f"the session of {day} closes only at {close:%H:%M} UTC" if close > moment else ""
 
 
 def nothing_new_to_learn(settings: Settings) -> str:

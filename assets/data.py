@@ -9,6 +9,7 @@ import pandas as pd
 from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.settings import Settings, load_settings
 from assets.plots import picture
+from assets.reuse import reusable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,14 @@ def raw_bars_are_sound(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckRes
     return validate(bootstrap.raw_store(settings).read().reset_index(), raw_bars_suite(), "raw_bars")
 
 
+def _published(settings: Settings) -> bool:
+    return bootstrap.bar_store(settings).exists
+
+
 @dg.asset(group_name="data", owners=OWNERS, kinds={"parquet", "pandas"}, code_version="1", deps=[raw_bars], pool="bar_store")
+@reusable(
+    rooms=("market",), sections=("market", "model", "research"), also=lambda s: bootstrap.raw_store(s).data_hash(), still_there=_published
+)
 def bars(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """Checked bars of the universe: sorted, on exchange sessions, enough history. Prices stay raw; readers adjust as of a date."""
     from alphatrade_pipelines.market import quality_report

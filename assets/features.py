@@ -11,12 +11,14 @@ from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
 from assets.feature_plots import correlation_map, regimes_over_price, training_against_recent
 from assets.plots import picture
+from assets.reuse import KeptFacts, KeptFrame, reusable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @dg.asset(group_name="features", owners=OWNERS, kinds={"json", "python"}, code_version="1", deps=[bars])
+@reusable(inputs=("bars",), rooms=("market", "features"), sections=("market", "research"), kept=KeptFacts)
 def feature_state(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[dict[str, str]]:
     """Every statistic a feature needs, fitted on training bars only and frozen: fracdiff orders, percentiles, regime model."""
     all_bars = bootstrap.bar_store(settings).read()
@@ -36,6 +38,7 @@ def feature_state(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[
 
 
 @dg.asset(group_name="features", owners=OWNERS, kinds={"parquet", "numba"}, code_version="1", deps=[bars])
+@reusable(inputs=("bars", "feature_state"), rooms=("market", "features"), sections=("market", "research"), kept=KeptFrame)
 def features(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]) -> dg.MaterializeResult[pd.DataFrame]:
     """Point-in-time features of every bar, training and later alike, from the frozen state; NaN while a window is still filling."""
     from alphatrade_pipelines.features import FittedPipeline

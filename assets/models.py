@@ -1,7 +1,9 @@
 """Group `models`: labels, the trained and calibrated candidate, and what is known about it out of sample."""
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,6 +14,7 @@ from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
 from assets.links import mlflow_links
 from assets.plots import figure, picture
+from assets.reuse import KeptFacts, KeptFrame, reusable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +23,7 @@ OUT_OF_FOLD = "model_candidate_oof.parquet"
 
 
 @dg.asset(group_name="models", owners=OWNERS, kinds={"parquet", "numba"}, code_version="2", deps=[bars])
+@reusable(inputs=("bars", "features"), rooms=("market", "features", "models"), sections=("market", "model", "research"), kept=KeptFrame)
 def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
     """Outcome of the very bracket that live trading would place (next open, net of cost), labelled as `model.label` says."""
     from alphatrade_pipelines.market import adjust_forward
@@ -46,6 +50,13 @@ def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.M
     )
 
 
+def _candidate_exists(settings: Settings) -> bool:
+    """The bundle, the out-of-fold predictions and the registered version of the stored candidate: somebody may have deleted any of them."""
+    facts = json.loads((settings.folders.assets / "model_candidate.json").read_text())
+    files = Path(facts["bundle"]).is_dir() and (settings.folders.assets / OUT_OF_FOLD).exists()
+    return files and research.version_exists(settings, str(facts["version"]))
+
+
 @dg.asset(
     group_name="models",
     owners=OWNERS,
@@ -53,6 +64,13 @@ def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.M
     code_version="1",
     deps=[bars],
     pool="training",
+)
+@reusable(
+    inputs=("bars", "feature_state", "features", "labels"),
+    rooms=("market", "features", "models", "research"),
+    sections=("market", "model", "research"),
+    kept=KeptFacts,
+    still_there=_candidate_exists,
 )
 def model_candidate(
     context: dg.AssetExecutionContext,
@@ -89,6 +107,12 @@ def model_candidate(
 
 
 @dg.asset(group_name="models", owners=OWNERS, kinds={"python", "mlflow"}, code_version="1")
+@reusable(
+    inputs=("bars", "feature_state", "model_candidate"),
+    rooms=("market", "features", "models", "leaks", "research"),
+    sections=("market", "model", "research"),
+    kept=KeptFacts,
+)
 def model_evaluation(
     settings: dg.ResourceParam[Settings], model_candidate: dict[str, Any], feature_state: dict[str, str]
 ) -> dg.MaterializeResult[dict[str, float]]:

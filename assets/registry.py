@@ -8,11 +8,19 @@ from alphatrade_pipelines import research
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS
 from assets.links import mlflow_links
+from assets.reuse import KeptFacts, reusable
 
 ECONOMICS = ("deflated_sharpe", "backtest_return", "pbo")
 
 
 @dg.asset(group_name="registry", owners=OWNERS, kinds={"mlflow"}, code_version="1", pool="registry")
+@reusable(
+    inputs=("model_candidate", "model_evaluation", "backtest_report"),
+    rooms=("models", "research"),
+    sections=("model",),
+    kept=KeptFacts,
+    also=lambda settings: repr(research.gate_thresholds()),
+)
 def promotion(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],

@@ -12,12 +12,19 @@ from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
 from assets.models import OUT_OF_FOLD
 from assets.plots import picture
+from assets.reuse import KeptFacts, reusable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @dg.asset(group_name="research", owners=OWNERS, kinds={"python", "plotly"}, code_version="1", deps=[bars])
+@reusable(
+    inputs=("bars", "features", "labels", "model_candidate"),
+    rooms=("market", "features", "models", "risk", "trading", "venue", "backtest", "reporting", "research"),
+    sections=("market", "model", "research", "risk", "live"),
+    kept=KeptFacts,
+)
 def backtest_report(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],

@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from assets.reuse import KeptFacts, KeptFrame
+
 
 class HouseIOManager(dg.IOManager):
     """One file per asset under ``root``: ``name.parquet`` for a DataFrame, ``name.json`` for a dict; the older form is removed.
@@ -22,6 +24,8 @@ class HouseIOManager(dg.IOManager):
         self.root = root
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if isinstance(obj, KeptFrame | KeptFacts):
+            return  # what is stored is still right
         folder = self.root
         folder.mkdir(parents=True, exist_ok=True)
         name = "_".join(context.asset_key.path)

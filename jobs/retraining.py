@@ -43,10 +43,13 @@ def rollback_model() -> None:
     cron_schedule="30 18 * * 1-5",
     execution_timezone=NEW_YORK,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="After each session: newest bars and a new candidate. Skips when there is nothing the champion has not seen",
+    description="After each session of the exchange (holidays skipped): newest bars, and a new candidate if anything has changed",
 )
 def nightly_retrain(context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
     moment = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
+    closed = research.no_session_ended(moment)
+    if closed:
+        return dg.SkipReason(closed)
     nothing_new = research.nothing_new_to_learn(settings)
     if nothing_new:
         return dg.SkipReason(nothing_new)

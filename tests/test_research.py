@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +19,27 @@ def test_only_a_source_that_never_grows_lets_the_night_be_skipped(
     monkeypatch.setattr(research, "trained_on_all", lambda settings: "champion 3 was trained on exactly these bars")
     settings = load_settings(home=tmp_path, market={"source": source, "files": {"path": tmp_path}})
     assert bool(research.nothing_new_to_learn(settings)) is skips
+
+
+@pytest.mark.parametrize(
+    ("evening", "reason"),
+    [
+        ("2026-03-02 18:30", ""),  # a Monday
+        ("2026-11-27 18:30", ""),  # the day after Thanksgiving closes at 13:00
+        ("2026-12-24 18:30", ""),  # and so does Christmas Eve
+        ("2026-11-26 18:30", "no session"),  # Thanksgiving
+        ("2026-04-03 18:30", "no session"),  # Good Friday
+        ("2026-07-03 18:30", "no session"),  # Independence Day, observed
+        ("2026-03-07 18:30", "no session"),  # a Saturday
+        ("2026-03-02 15:30", "closes only at 21:00 UTC"),
+        ("2026-07-06 15:30", "closes only at 20:00 UTC"),  # summer time
+    ],
+)
+def test_the_night_follows_the_exchange_calendar(evening: str, reason: str) -> None:
+    moment = datetime.fromisoformat(evening).replace(tzinfo=ZoneInfo("America/New_York"))
+    said = research.no_session_ended(moment)
+    assert reason in said
+    assert bool(said) is bool(reason)
 
 
 def test_nothing_is_skipped_before_the_first_champion(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ def tick(settings: Settings, sensor: str) -> Any:
         return house.get_sensor_def(sensor).evaluate_tick(context)
 
 
-def nightly(settings: Settings) -> Any:
+def nightly(settings: Settings, evening: datetime = EVENING) -> Any:
     with instance_of(settings.home) as instance:
         house = repository(settings)
         context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=EVENING, repository_def=house, resources={"settings": settings}
+            instance=instance, scheduled_execution_time=evening, repository_def=house, resources={"settings": settings}
         )
         return house.get_schedule_def("nightly_retrain").evaluate_tick(context)
 
@@ -111,6 +111,12 @@ def test_the_night_after_new_bars_retrains_once(own_home: Path) -> None:
     (request,) = nightly(settings).run_requests
     assert (request.run_key, request.partition_key) == ("nightly:2026-03-02", latest_period())
     assert request.tags["alphatrade/trigger"] == "nightly_retrain"
+
+
+def test_a_holiday_has_no_night(tmp_path: Path) -> None:
+    seen = nightly(settings_of(tmp_path / "home"), datetime(2026, 11, 26, 23, 30, tzinfo=UTC))
+    assert not seen.run_requests
+    assert "no session" in seen.skip_message
 
 
 def test_the_first_night_trains(tmp_path: Path) -> None:
