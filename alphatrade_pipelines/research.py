@@ -181,13 +181,15 @@ def decide_promotion(settings: Settings, version: str, metrics: dict[str, float]
     return decision
 
 
-def evaluate_candidate(settings: Settings, metrics: Mapping[str, float], oof: pd.DataFrame, leak_free: bool) -> dict[str, float]:
-    """Everything the gate wants to know that training alone does not: the leak probe, and the champion on the same rows."""
+def evaluate_candidate(
+    settings: Settings, version: str, metrics: Mapping[str, float], oof: pd.DataFrame, leak_free: bool
+) -> dict[str, float]:
+    """Everything the gate wants to know that training alone does not: the leak probe, and the champion, if another, on the same rows."""
     from alphatrade_pipelines.models.evaluation import compare_predictions
 
     models = registry(settings)
     champion = models.champion()
-    compared = compare_predictions(oof, models.out_of_fold(champion)) if champion else {}
+    compared = compare_predictions(oof, models.out_of_fold(champion)) if champion and champion.version != version else {}
     return {**metrics, "no_look_ahead": float(leak_free), **compared}
 
 

@@ -122,7 +122,7 @@ def model_evaluation(
 
     probe = audit_features(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read(), cuts=3)
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
-    metrics = research.evaluate_candidate(settings, model_candidate["metrics"], oof, probe.clean)
+    metrics = research.evaluate_candidate(settings, model_candidate["version"], model_candidate["metrics"], oof, probe.clean)
     return dg.MaterializeResult(value=metrics, metadata={"metrics": _table(metrics), "values_probed": probe.values_checked})
 
 

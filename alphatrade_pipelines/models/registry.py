@@ -136,6 +136,9 @@ class ModelRegistry:
             raise GateFailedError(f"version {version} did not pass the {report.profile} gate: {'; '.join(report.failures)}")
         with registry_errors(f"promoting version {version}"):
             self.note_outside_move(by or _somebody())
+            held = self.champion_version()
+            if held == version:
+                return  # judged again: nothing moves, and the trail holds moves only
             self._crown(Crowning(version, _now(), "gate", by or _somebody(), reason or f"passed the {report.profile} gate"))
 
     def rollback(self, reason: str, by: str = "") -> VersionInfo:
@@ -143,9 +146,7 @@ class ModelRegistry:
         name, by = self.config.model_name, by or _somebody()
         with registry_errors("rolling back the champion"):
             self.note_outside_move(by)
-            model = self._registered()
-            # by the alias alone: its version may have been deleted
-            present = str(model.aliases[CHAMPION]) if model is not None and CHAMPION in model.aliases else ""
+            present = self.champion_version()  # by the alias alone: the version itself may have been deleted
             line = line_of_champions(self.trail())
             if present in line:
                 line = line[: line.index(present)]
@@ -186,6 +187,11 @@ class ModelRegistry:
             with registry_errors("noting a champion that was moved outside the gate"):
                 self._client.set_registered_model_tag(self.config.model_name, found.key, found.to_json())
         return found
+
+    def champion_version(self) -> str:
+        """The version the alias ``champion`` names, whether or not it still exists; empty without one."""
+        model = self._registered()
+        return str(model.aliases[CHAMPION]) if model is not None and CHAMPION in model.aliases else ""
 
     def champion(self) -> VersionInfo | None:
         """The version live trading follows, or None."""
