@@ -70,3 +70,35 @@ def test_home_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folders = settings.folders.create()
     assert all(path.is_relative_to(tmp_path / "elsewhere") for path in vars(folders).values())
     assert str(tmp_path / "elsewhere") in settings.tracking_uri
+
+
+def test_settings_say_what_a_model_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from alphatrade_pipelines import bootstrap
+    from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, TrendConfig
+    from alphatrade_pipelines.models.weights import WeightConfig, evidence_weights, weigher
+
+    plain = bootstrap.train_config(load_settings())
+    assert plain.label == LabelConfig("bracket", plain.barrier)
+    assert (plain.barrier.horizon_unit, weigher(plain.weights)) == ("bars", evidence_weights)
+    chosen = {
+        "LABEL": "meta",
+        "PRIMARY": "reversion",
+        "PRIMARY_FEATURE": "momentum_5",
+        "PRIMARY_THRESHOLD": "0.01",
+        "HORIZON": "3",
+        "HORIZON_UNIT": "sessions",
+        "TREND_SHORTEST": "4",
+        "ATTRIBUTION": "true",
+        "DECAY": "exponential",
+        "DECAY_HALF_LIFE_DAYS": "400",
+    }
+    for name, value in chosen.items():
+        monkeypatch.setenv(f"ALPHATRADE_MODEL__{name}", value)
+    config = bootstrap.train_config(load_settings())
+    barrier = BarrierConfig(2.0, 2.0, 3, 5.0, horizon_unit="sessions")
+    meta = LabelConfig("meta", barrier, primary="reversion", primary_feature="momentum_5", primary_threshold=0.01, trend=TrendConfig(4, 20))
+    assert (config.barrier, config.label) == (barrier, meta)
+    assert config.weights == WeightConfig(True, "exponential", half_life_days=400.0)
+    monkeypatch.setenv("ALPHATRADE_MODEL__LABEL", "hunch")
+    with pytest.raises(ValidationError, match="bracket"):
+        load_settings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -395,3 +397,13 @@ def test_twenty_events_are_enough_for_labels() -> None:
 def test_bad_input(call: Any, message: str) -> None:
     with pytest.raises(ModelDataError, match=message):
         call()
+
+
+def test_a_manifest_keeps_what_was_learnt() -> None:
+    for config in (
+        LabelConfig(),
+        LabelConfig("trend", BarrierConfig(1, 2, 3), trend=TrendConfig(4, 9)),
+        LabelConfig("meta", BarrierConfig(horizon_unit="sessions"), BarrierConfig(1.5, 2.5), True, "reversion", "m", 0.2, cusum=2.0),
+    ):
+        assert LabelConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+    assert LabelConfig.from_dict(None) == LabelConfig()  # bundles from before labels could be chosen
