@@ -234,6 +234,8 @@ class LiveSession:
         left = tuple(self.shell.engine.open_business())
         await self.shell.pump(SessionEnded(self.shell.now, self.stopping.reason))
         self.shell.rest()
+        if self.shell.engine.backlog:
+            left = (*left, f"journal: {self.shell.engine.backlog} events could not be stored and are lost with this process")
         if left:
             log.error("session ended with open business", items=left)
         if self._reporting is not None:

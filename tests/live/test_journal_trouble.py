@@ -90,6 +90,30 @@ async def test_on_a_full_disk_a_session_halts_flattens_and_catches_up(tmp_path: 
         assert remember(journal).parts["core"].fingerprint() == mark
 
 
+async def test_a_session_that_ends_on_a_full_disk_says_what_is_lost_and_the_next_one_makes_it_good(tmp_path: Path) -> None:
+    small, bench, switch = world(*SMALL), Bench(tmp_path), StopSwitch()
+
+    def fill_and_flatten(status: SessionStatus) -> None:
+        if len(status.positions) >= 2:
+            bench.journal.full = True  # type: ignore[attr-defined]
+            switch.request(StopPolicy.FLATTEN, "flatten")
+
+    async with venue(small) as (server, url, admin):
+        setup = small.setup(url, tmp_path, observers=(fill_and_flatten,), journal=bench.open)
+        first = await play(setup, admin, small.sessions, switch)
+        assert server.exchange.positions() == [], "left although not one of the exits could be journaled"
+        assert not first.clean
+        assert any("events could not be stored" in item for item in first.open_business)
+        with open_session(small.setup(url, tmp_path)) as session:
+            assert session.tools.start is not None
+            assert session.tools.start.previous.end is RunEnd.CRASHED
+            assert session.shell.engine.state.positions, "the journal still believes in them"
+            second = await session.run(Lockstep(admin, small.sessions))
+        assert dict(second.status.positions) == {p.symbol: p.qty for p in server.exchange.positions()}
+        assert server.exchange.ledger.duplicate_intents == []
+        assert server.exchange.ledger.unprotected_seconds == {}
+
+
 async def test_a_session_that_was_taken_over_ends_and_sends_nothing_more(tmp_path: Path) -> None:
     small, bench = world(*SMALL), Bench(tmp_path)
 
