@@ -8,6 +8,7 @@ baseline is calibrated on average without a calibrator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphatrade_pipelines.models._jit import jit
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import log_losses
 
@@ -36,27 +38,17 @@ class LogisticBaseline:
     penalty: float
 
     @classmethod
-    def fit(
-        cls, X: FloatArray, y: FloatArray, weights: FloatArray, penalty: float, start: LogisticBaseline | None = None
-    ) -> LogisticBaseline:
-        """Minimise sum of weights x log loss + penalty / 2 x |coef|^2 (Newton). ``start``: a fit to the same rows to begin from.
+    def fit(cls, X: FloatArray, y: FloatArray, weights: FloatArray, penalty: float) -> LogisticBaseline:
+        """Minimise sum of weights x log loss + penalty / 2 x |coef|^2.
 
         Raises ModelDataError for values that are not finite or a single class.
         """
-        if not np.isfinite(X).all() or y.min() == y.max():
-            raise ModelDataError("finite features and both classes", "NaN or infinity, or one class only")
-        mean = np.average(X, axis=0, weights=weights)
-        scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
-        scale[scale < 1e-12 * np.maximum(np.abs(mean), 1.0)] = np.inf  # a constant feature says nothing, whatever its value tomorrow
-        Z = np.column_stack([_standardised(X, mean, scale), np.ones(len(y))])
-        begin = np.zeros(Z.shape[1]) if start is None else np.append(start.coef, start.intercept)
-        theta = _newton(Z, y, weights, penalty, begin)
-        return cls(mean, scale, theta[:-1], float(theta[-1]), penalty)
+        problem = _Problem.of(X, y, weights)
+        return problem.baseline(problem.solve(penalty, problem.start), penalty)
 
     def predict(self, X: FloatArray) -> FloatArray:
         """P(1) of rows, never 0 or 1."""
-        z = _standardised(X, self.mean, self.scale) @ self.coef + self.intercept
-        return np.asarray(np.clip(1.0 / (1.0 + np.exp(-z)), _LEAST, 1.0 - _LEAST), dtype=np.float64)
+        return _probability(_standardised(X, self.mean, self.scale) @ self.coef + self.intercept)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; the scale of a constant feature is null."""
@@ -76,10 +68,11 @@ def choose_penalty(X: FloatArray, y: FloatArray, weights: FloatArray, splits: It
     """The penalty of :data:`PENALTIES` with the least weighted log loss over (purged) splits; the stronger one in a tie."""
     totals = np.zeros(len(PENALTIES))
     for train, test in splits:
-        fitted = None
-        for k, penalty in enumerate(PENALTIES):
-            fitted = LogisticBaseline.fit(X[train], y[train], weights[train], penalty, fitted)
-            totals[k] += float((weights[test] * log_losses(y[test], fitted.predict(X[test]))).sum())
+        problem = _Problem.of(X[train], y[train], weights[train])
+        asked, theta = _standardised(X[test], problem.mean, problem.scale), problem.start
+        for k, penalty in enumerate(PENALTIES):  # the strongest first: each solution is a good start for the next
+            theta = problem.solve(penalty, theta)
+            totals[k] += float((weights[test] * log_losses(y[test], _probability(asked @ theta[:-1] + theta[-1]))).sum())
     return PENALTIES[int(np.argmin(totals))]
 
 
@@ -87,25 +80,96 @@ def _standardised(X: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatAr
     return np.asarray(np.clip((X - mean) / scale, -_CUT, _CUT), dtype=np.float64)
 
 
-def _newton(Z: FloatArray, y: FloatArray, w: FloatArray, penalty: float, theta: FloatArray) -> FloatArray:
-    ridge = np.append(np.full(Z.shape[1] - 1, penalty), 0.0)
-    loss = _loss(Z, y, w, ridge, theta)
-    for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-(Z @ theta)))
-        gradient = Z.T @ (w * (p - y)) + ridge * theta
-        hessian = (Z * (w * p * (1.0 - p))[:, None]).T @ Z + np.diag(ridge + 1e-9 * w.sum())
-        step = np.linalg.solve(hessian, gradient)
-        shrink = 1.0
-        while (trial := _loss(Z, y, w, ridge, theta - shrink * step)) > loss and shrink > 1e-8:
-            shrink /= 2.0
-        if trial > loss:
-            break  # no descent left in double precision
-        theta, improved, loss = theta - shrink * step, loss - trial, trial
-        if improved < 1e-9 * w.sum():
-            break
-    return theta
+def _probability(z: FloatArray) -> FloatArray:
+    return np.asarray(np.clip(1.0 / (1.0 + np.exp(-z)), _LEAST, 1.0 - _LEAST), dtype=np.float64)
 
 
-def _loss(Z: FloatArray, y: FloatArray, w: FloatArray, ridge: FloatArray, theta: FloatArray) -> float:
-    z = Z @ theta
-    return float((w * (np.logaddexp(0.0, z) - y * z)).sum() + 0.5 * (ridge * theta**2).sum())
+@dataclass(frozen=True)
+class _Problem:
+    """Standardised rows with a column of ones, and the curvature of their loss at the base rate.
+
+    Probabilities of market outcomes hardly leave the base rate, so one curvature serves many steps and all penalties: a step then costs one
+    pass over the rows instead of a product of matrices. It is renewed now and then for rows that do leave it.
+    """
+
+    Z: FloatArray
+    y: FloatArray
+    w: FloatArray
+    mean: FloatArray
+    scale: FloatArray
+    start: FloatArray
+    curvature: FloatArray
+
+    @classmethod
+    def of(cls, X: FloatArray, y: FloatArray, w: FloatArray) -> _Problem:
+        if not np.isfinite(X).all() or y.min() == y.max():
+            raise ModelDataError("finite features and both classes", "NaN or infinity, or one class only")
+        mean = np.average(X, axis=0, weights=w)
+        scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=w))
+        scale[scale < 1e-12 * np.maximum(np.abs(mean), 1.0)] = np.inf  # a constant feature says nothing, whatever its value tomorrow
+        Z = np.column_stack([_standardised(X, mean, scale), np.ones(len(y))])
+        share = float(np.average(y, weights=w))
+        start = np.append(np.zeros(X.shape[1]), np.log(share / (1.0 - share)))
+        return cls(Z, y, w, mean, scale, start, _curvature(Z, w * share * (1.0 - share)))
+
+    def baseline(self, theta: FloatArray, penalty: float) -> LogisticBaseline:
+        return LogisticBaseline(self.mean, self.scale, theta[:-1], float(theta[-1]), penalty)
+
+    def solve(self, penalty: float, theta: FloatArray) -> FloatArray:
+        """Newton's method with a curvature renewed every ten steps, and steps halved until the loss falls."""
+        Z, y, w = self.Z, self.y, self.w
+        ridge = np.append(np.full(Z.shape[1] - 1, penalty), 0.0)
+        bowl = self.curvature + np.diag(ridge)
+        loss, gradient = _loss(Z, y, w, ridge, theta)
+        for step_number in range(1, 201):
+            if step_number % 10 == 0:
+                p = _probability(Z @ theta)
+                bowl = _curvature(Z, w * p * (1.0 - p)) + np.diag(ridge)
+            step, shrink = np.linalg.solve(bowl, gradient), 1.0
+            trial, slope = _loss(Z, y, w, ridge, theta - step)
+            while trial > loss and shrink > 1e-8:
+                shrink /= 2.0
+                trial, slope = _loss(Z, y, w, ridge, theta - shrink * step)
+            if trial > loss:
+                break  # no descent left in double precision
+            theta, improved, loss, gradient = theta - shrink * step, loss - trial, trial, slope
+            if improved < 1e-11 * w.sum():
+                break
+        return theta
+
+
+@jit
+def _curvature(Z: FloatArray, w: FloatArray) -> FloatArray:
+    """Z' diag(w) Z, and a trace of it on the diagonal that keeps it invertible."""
+    rows, columns = Z.shape
+    found = np.zeros((columns, columns))
+    for i in range(rows):
+        for j in range(columns):
+            pull = w[i] * Z[i, j]
+            for k in range(j, columns):
+                found[j, k] += pull * Z[i, k]
+    for j in range(columns):
+        found[j, j] += 1e-9 * w.sum()
+        for k in range(j):
+            found[j, k] = found[k, j]
+    return found
+
+
+@jit
+def _loss(Z: FloatArray, y: FloatArray, w: FloatArray, ridge: FloatArray, theta: FloatArray) -> tuple[float, FloatArray]:
+    """Penalised loss and its gradient, in one pass over the rows."""
+    loss, gradient = 0.0, np.zeros(len(theta))
+    for i in range(len(y)):
+        z = 0.0
+        for j in range(len(theta)):
+            z += Z[i, j] * theta[j]
+        small = math.exp(-abs(z))
+        loss += w[i] * (max(z, 0.0) + math.log1p(small) - y[i] * z)
+        p = 1.0 / (1.0 + small) if z >= 0 else small / (1.0 + small)
+        pull = w[i] * (p - y[i])
+        for j in range(len(theta)):
+            gradient[j] += pull * Z[i, j]
+    for j in range(len(theta)):
+        loss += 0.5 * ridge[j] * theta[j] ** 2
+        gradient[j] += ridge[j] * theta[j]
+    return loss, gradient
