@@ -444,8 +444,13 @@ def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
 
 
 def trained_on_all(settings: Settings) -> str:
-    """Which champion was trained on exactly the bars now in the store, as a sentence; empty when there are others or no champion."""
-    facts = _champion(settings)
+    """Which champion was trained on exactly the bars now in the store, as a sentence; empty when there are others or no usable champion."""
+    from alphatrade_pipelines.models.errors import BundleFormatError
+
+    try:
+        facts = _champion(settings)
+    except BundleFormatError:
+        return ""
     store = bootstrap.bar_store(settings)
     if facts is None or not store.exists or facts[1].manifest["data_hash"] != store.data_hash():
         return ""
@@ -481,9 +486,13 @@ def staleness_finding(settings: Settings) -> Finding:
     Age is counted in market time: from the newest outcome the champion knows to the newest bar a model may be trained on, so a
     simulation of the past is not stale merely because its data are old.
     """
+    from alphatrade_pipelines.models.errors import BundleFormatError
     from alphatrade_pipelines.models.staleness import age_staleness, score_staleness
 
-    facts = _champion(settings)
+    try:
+        facts = _champion(settings)
+    except BundleFormatError as error:  # after an upgrade nothing can trade until there is a new model: that is as stale as it gets
+        return Finding(True, f"the champion cannot be used: {error}", "format")
     if facts is None:
         return _NO_CHAMPION
     version, bundle = facts
@@ -629,8 +638,12 @@ def read_events(path: Path) -> list[Event]:
 def drift_finding(settings: Settings) -> Finding:
     """Have the last ``model.drift_window`` sessions' features moved away from what the champion was trained on?"""
     from alphatrade_pipelines.models.drift import feature_drift
+    from alphatrade_pipelines.models.errors import BundleFormatError
 
-    facts = _champion(settings)
+    try:
+        facts = _champion(settings)
+    except BundleFormatError as error:
+        return Finding(False, f"the champion cannot be used: {error}", "format")
     if facts is None:
         return _NO_CHAMPION
     version, bundle = facts

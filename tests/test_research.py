@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alphatrade_pipelines import research
-from alphatrade_pipelines.settings import load_settings
+from alphatrade_pipelines.models import BundleFormatError
+from alphatrade_pipelines.settings import Settings, load_settings
 
 
 @pytest.mark.parametrize(("source", "skips"), [("sample", True), ("synthetic", True), ("files", False), ("alpaca", False)])
@@ -47,3 +48,19 @@ def test_nothing_is_skipped_before_the_first_champion(tmp_path: Path) -> None:
     assert research.nothing_new_to_learn(settings) == ""
     assert not research.staleness_finding(settings).fires
     assert not research.drift_finding(settings).fires
+
+
+def test_a_champion_of_another_format_asks_for_a_retrain_instead_of_breaking_the_sensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(settings: Settings) -> None:
+        raise BundleFormatError(1, 2)
+
+    monkeypatch.setattr(research, "_champion", older)
+    settings = load_settings(home=tmp_path)
+    stale = research.staleness_finding(settings)
+    assert stale.fires
+    assert "format 1" in stale.detail
+    assert "Train again" in stale.detail
+    assert not research.drift_finding(settings).fires  # one cause, one request
+    assert research.nothing_new_to_learn(settings) == ""
