@@ -210,6 +210,9 @@ def _may_send(state: CoreState, parent: Parent) -> bool:
 def _price_allows(state: CoreState, parent: Parent) -> bool:
     """The market is within the parent's limit and, for an entry, between its stop and its target."""
     order, mark = parent.order, state.marks.get(parent.order.symbol)
+    seen = state.marked_at.get(order.symbol)
+    if seen is None or (state.clock - seen).total_seconds() > state.config.price_max_age_s:
+        return False
     if mark is None or (mark > order.limit_price if order.side is Side.BUY else mark < order.limit_price):
         return False
     if order.purpose != "entry":
