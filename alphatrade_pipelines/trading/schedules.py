@@ -14,6 +14,7 @@ from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
 
 ZERO = Decimal(0)
+SLACK = Decimal("0.000001")  # of a lot: the last bits of binary fractions must not decide about a share
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def cumulative_shares(
     path, done = list[Decimal](), ZERO
     for k in range(1, len(weights)):
         exact = qty * Decimal(repr(round(math.fsum(weights[:k]) / total, 12)))
-        target = min((exact / lot).to_integral_value(ROUND_FLOOR) * lot, qty)
+        target = min((exact / lot + SLACK).to_integral_value(ROUND_FLOOR) * lot, qty)
         if target - done >= smallest and (qty - target >= smallest or qty == target):
             done = target
         path.append(done)
