@@ -75,7 +75,7 @@ def exposure(state: CoreState, symbol: str) -> Book:
     for name, held in state.positions.items():
         value = held.qty * state.marks.get(name, held.avg_price)
         gross, net, own = gross + abs(value), net + value, own + (abs(value) if name == symbol else 0)
-    for name in state.live:
+    for name in state.entering:
         for order in state.live_orders(name):
             if coming := order.remaining_entry:
                 value = coming * _price(state, name)
@@ -128,7 +128,7 @@ def _size_denial(state: CoreState, signal: Signal, size: PositionSize) -> Denial
 def _value_since_account(state: CoreState) -> Decimal:
     """Entries intended at or after the last look at the account, which it therefore may not have deducted."""
     total = Decimal(0)
-    for symbol in state.live:
+    for symbol in state.entering:
         for order in state.live_orders(symbol):
             if state.account_at is not None and order.intended_at >= state.account_at:
                 total += order.remaining_entry * _price(state, symbol)

@@ -101,6 +101,8 @@ class LocalOrder:
     def head(self) -> Link | None:
         """The broker order that speaks for this one: the newest that was not rejected; a filled one once nothing is live."""
         links = list(self.chain.values())
+        if len(links) <= 1:  # hardly any order is ever replaced, and this is asked all the time
+            return links[0] if links else None
         if not any(link.is_live for link in links):
             filled = [link for link in links if link.status == "filled"]
             if filled:
@@ -125,6 +127,8 @@ class LocalOrder:
     @property
     def filled_qty(self) -> Decimal:
         """Shares filled over the whole chain."""
+        if len(self.chain) == 1:
+            return next(iter(self.chain.values())).filled_qty
         return sum((link.filled_qty for link in self.chain.values()), ZERO)
 
     @property

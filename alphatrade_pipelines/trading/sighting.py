@@ -81,6 +81,10 @@ def index(state: CoreState, order: LocalOrder) -> None:
         state.live[symbol].pop(cid, None)
         if not state.live[symbol]:
             del state.live[symbol]
+    if any(listed.remaining_entry for listed in state.live_orders(symbol)):
+        state.entering[symbol] = None
+    else:
+        state.entering.pop(symbol, None)
 
 
 def index_all(state: CoreState) -> None:

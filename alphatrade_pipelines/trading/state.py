@@ -189,6 +189,7 @@ class CoreState:
     aliases: dict[str, str] = field(default_factory=dict)  # client order id of a replacement -> that of the order it belongs to
     by_broker: dict[str, str] = field(default_factory=dict)
     live: dict[str, dict[str, None]] = field(default_factory=dict)
+    entering: dict[str, None] = field(default_factory=dict)  # symbols in which an order of ours may still open or grow a position
     strangers: dict[str, Stranger] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)

@@ -42,6 +42,7 @@ class Faults:
     """Probability of each fault; ``rng`` decides. All zero: a perfect broker."""
 
     lost: float = 0.0  # the request never arrives, the caller times out
+    unsent: float = 0.0  # no connection: the broker has nothing, and the caller knows
     unanswered: float = 0.0  # the request arrives and is carried out, the caller times out
     refused: float = 0.0  # a refusal with a random cause
     late_reject: float = 0.0  # accepted, rejected afterwards
@@ -126,7 +127,7 @@ class FakeBroker:
         self.executions: list[Execution] = []
         self.outbox: list[OrderUpdated] = []
         self.shorted: list[str] = []
-        self._serial = 0
+        self.serial = 0
 
     # -- the wire ------------------------------------------------------------------------------------------------------------
 
@@ -165,6 +166,8 @@ class FakeBroker:
 
     def _submit(self, request: OrderRequest) -> SubmitEnded:
         cid = request.client_order_id
+        if self._happens(self.faults.unsent):
+            return SubmitEnded(self.now, cid, Outcome.UNSENT, reason="not sent: ConnectTimeout")
         if self._happens(self.faults.lost):
             return SubmitEnded(self.now, cid, Outcome.UNKNOWN, reason="read timeout")
         if self._happens(self.faults.refused):
@@ -214,14 +217,14 @@ class FakeBroker:
     def _add_leg(
         self, parent: FakeOrder, request: OrderRequest, side: Side, limit: Decimal | None = None, stop: Decimal | None = None
     ) -> None:
-        leg = self._new(f"made-by-broker-{self._serial}", request, side, "stop" if stop else "limit", "held")
+        leg = self._new(f"made-by-broker-{self.serial}", request, side, "stop" if stop else "limit", "held")
         leg.limit_price, leg.stop_price, leg.parent = limit, stop, parent
         parent.legs.append(leg)
 
     def _new(self, cid: str, request: OrderRequest, side: Side, kind: str, status: str) -> FakeOrder:
-        self._serial += 1
+        self.serial += 1
         order_class = request.order_class.value
-        return FakeOrder(f"b{self._serial}", cid, request.symbol, side, request.qty, kind, order_class, status)
+        return FakeOrder(f"b{self.serial}", cid, request.symbol, side, request.qty, kind, order_class, status)
 
     def _cancel(self, broker_id: str) -> CancelEnded:
         if self._happens(self.faults.lost):
@@ -260,9 +263,9 @@ class FakeBroker:
 
     def take_place(self, old: FakeOrder, command: ReplaceOrder) -> FakeOrder:
         """``old`` ends replaced, a new order with a new id stands in its place (the quantity asked for includes what is filled)."""
-        self._serial += 1
+        self.serial += 1
         new = FakeOrder(
-            f"b{self._serial}", command.client_order_id, old.symbol, old.side, (command.qty or old.qty) - old.filled, old.kind,
+            f"b{self.serial}", command.client_order_id, old.symbol, old.side, (command.qty or old.qty) - old.filled, old.kind,
             old.order_class, "held" if old.status == "held" else "new",
             command.limit_price or old.limit_price, command.stop_price or old.stop_price,
             replaces=old.broker_id, legs=old.legs, parent=old.parent,
@@ -291,10 +294,10 @@ class FakeBroker:
         if free < abs(held):
             reason = f"insufficient qty available for order (requested: {abs(held)}, available: {free})"
             return CloseEnded(self.now, symbol, Outcome.REFUSED, None, 403, 40310000, reason)
-        self._serial += 1
+        self.serial += 1
         side = Side.SELL if held > 0 else Side.BUY
         status = "new" if self.market_open else "accepted"
-        order = FakeOrder(f"b{self._serial}", f"closed-by-broker-{self._serial}", symbol, side, abs(held), "market", "simple", status)
+        order = FakeOrder(f"b{self.serial}", f"closed-by-broker-{self.serial}", symbol, side, abs(held), "market", "simple", status)
         self.orders.append(order)
         self._tell("new", order)
         answer = CloseEnded(self.now, symbol, Outcome.CONFIRMED, order.seen(nested=True))
@@ -382,17 +385,17 @@ class FakeBroker:
 
     def trade_exactly(self, symbol: str, qty: Decimal) -> None:
         """The same, also in fractions of a share."""
-        self._serial += 1
+        self.serial += 1
         side = Side.BUY if qty > 0 else Side.SELL
-        order = FakeOrder(f"b{self._serial}", f"manual-{self._serial}", symbol, side, abs(qty), "market", "simple", "new")
+        order = FakeOrder(f"b{self.serial}", f"manual-{self.serial}", symbol, side, abs(qty), "market", "simple", "new")
         self.orders.append(order)
         self._fill(order, order.qty, self.prices[symbol])
 
     def rest_by_hand(self, symbol: str, qty: int, limit: Decimal) -> FakeOrder:
         """Somebody leaves a limit order in the account."""
-        self._serial += 1
+        self.serial += 1
         side = Side.BUY if qty > 0 else Side.SELL
-        order = FakeOrder(f"b{self._serial}", f"manual-{self._serial}", symbol, side, Decimal(abs(qty)), "limit", "simple", "new", limit)
+        order = FakeOrder(f"b{self.serial}", f"manual-{self.serial}", symbol, side, Decimal(abs(qty)), "limit", "simple", "new", limit)
         self.orders.append(order)
         return order
 

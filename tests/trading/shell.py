@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from alphatrade_pipelines.trading import CoreConfig, CoreState, Engine, MemoryLog, TradingState
 from alphatrade_pipelines.trading.applying import apply
-from alphatrade_pipelines.trading.commands import Command, SubmitOrder
+from alphatrade_pipelines.trading.commands import Command, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import ModelRef, Side, Signal, StopPolicy
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
@@ -189,6 +189,26 @@ class Shell:
         self.broker.trade_exactly(symbol, qty)
         self.send(self.clock())
 
+    def fraction_by_hand(self, symbol: str, hundredths: int) -> None:
+        """Somebody buys part of a share."""
+        self.by_hand_exactly(symbol, Decimal(hundredths) / 100)
+
+    def rest_by_hand(self, symbol: str, qty: int) -> None:
+        """Somebody leaves a limit order 10 % off the market."""
+        price = self.broker.prices[symbol] * (Decimal("0.9") if qty > 0 else Decimal("1.1"))
+        self.broker.rest_by_hand(symbol, qty, price.quantize(Decimal("0.01")))
+
+    def move_stop_by_hand(self, symbol: str, percent: int) -> None:
+        """Somebody moves every live stop of the symbol by so much."""
+        for order in self.broker.everything():
+            if order.symbol == symbol and order.stop_price is not None and order.status in ("held", "new"):
+                self.broker.serial += 1
+                moved = (order.stop_price * (100 + percent) / 100).quantize(Decimal("0.01"))
+                command = ReplaceOrder(order.broker_id, symbol, f"manual-stop-{self.broker.serial}", stop_price=moved)
+                if moved < self.broker.prices[symbol]:
+                    self.broker.take_place(order, command)
+        self.send(self.clock())
+
     def settle(self, ticks: int = 45) -> None:
         """The faults are over: after this much venue time everything must be right."""
         self.broker.faults = Faults()
@@ -248,6 +268,10 @@ def _at_rest(shell: Shell, symbol: str) -> Iterator[str]:
         yield f"{symbol}: {broker.held(symbol)} shares offered, {truth} held"
     if truth and symbol in shell.flat_for_good and broker.market_open:
         yield f"{symbol}: {truth} shares left although asked to flatten"
+    for item in broker.everything():
+        counted = state.executed.get(item.broker_id, Decimal(0))
+        if item.symbol == symbol and counted > item.filled:
+            yield f"{symbol}: {counted} shares counted of {item.broker_id}, which filled {item.filled}"
     for order in state.live_orders(symbol):
         if order.is_unsettled:
             yield f"{symbol}: {order.request.client_order_id} is still {order.phase}"

@@ -14,7 +14,7 @@ Story = list[tuple[object, ...]]
 
 def random_faults(rng: random.Random) -> Faults:
     """Some faults, some of the time."""
-    names = ("lost", "unanswered", "refused", "late_reject", "partial", "stuck", "mute_reads")
+    names = ("lost", "unsent", "unanswered", "refused", "late_reject", "partial", "stuck", "mute_reads")
     some = {name: rng.choice((0.0, 0.0, 0.1, 0.4)) for name in names}
     dropped, doubled = rng.choice((0.0, 0.0, 0.2)), rng.choice((0.0, 0.3))
     shuffled, silent = rng.random() < 0.3, rng.random() < 0.3
@@ -42,8 +42,12 @@ def random_story(seed: int, length: int = 40) -> Story:
             story.append(("crash",))
         elif draw < 0.91:
             story.append(("close_market",) if rng.random() < 0.5 else ("open_market",))
-        elif draw < 0.94:
+        elif draw < 0.93:
             story.append(("by_hand", symbol, rng.randint(1, 20)))
+        elif draw < 0.94:
+            meddling = (("fraction_by_hand", 40), ("rest_by_hand", 5), ("move_stop_by_hand", -3), ("move_stop_by_hand", 1))
+            word, amount = rng.choice(meddling)
+            story.append((word, symbol, amount))
         elif draw < 0.96:
             story.append(("split", symbol, 2))
             prices[symbol] = round(prices[symbol] / 2, 2)
