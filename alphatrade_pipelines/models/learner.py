@@ -75,10 +75,13 @@ def balanced(y: FloatArray, weights: FloatArray) -> FloatArray:
 def fit_trees(X: FloatArray, y: FloatArray, weights: FloatArray, iterations: int, config: LearnerConfig, names: Sequence[str] = ()) -> Any:
     """A fitted ``CatBoostClassifier`` on balanced classes; equal input gives an equal model on one machine and thread count.
 
-    ``names`` of the columns are needed when there are monotone features. Raises ModelDataError for one class only or constant features.
+    ``names`` of the columns are needed when there are monotone features. Raises ModelDataError for no rows, one class only or constant
+    features.
     """
     from catboost import CatBoostClassifier, Pool
 
+    if len(y) == 0:
+        raise ModelDataError("training rows", "none left after purging", "Load more history, or use fewer folds or a shorter embargo.")
     if not (np.nanmax(X, axis=0) > np.nanmin(X, axis=0)).any():
         raise ModelDataError("at least one feature that varies", "constant features only", "Use more history or other features.")
     model = CatBoostClassifier(

@@ -139,6 +139,12 @@ def test_twenty_events_are_refused_in_words_even_when_allowed_in_number() -> Non
         train(features, labels, STATE, config, bars=random_bars(SYMBOLS[:1], 20), provenance=PROVENANCE)
 
 
+def test_a_fold_that_purging_leaves_without_rows_is_named() -> None:
+    features, labels, _ = planted(SYMBOLS, 200, 1.0, horizon=90)
+    with pytest.raises(ModelDataError, match=r"in fold \d of 5: none left after purging"):
+        train(features, labels, STATE, CONFIG, bars=random_bars(SYMBOLS, 200), provenance=PROVENANCE)
+
+
 def test_an_empty_feature_is_left_out_when_that_is_asked_for_and_a_constant_one_does_no_harm() -> None:
     features, labels, _ = planted(SYMBOLS, 250, 1.0)
     given = features.assign(f1=np.nan, f2=7.0)
