@@ -45,6 +45,7 @@ class World:
     start: datetime
     end: datetime
     timeframe: Timeframe = DAY
+    core: CoreConfig = CORE
 
     @property
     def history(self) -> pd.DataFrame:
@@ -64,10 +65,10 @@ class World:
         features = self.bundle.feature_pipeline().transform(self.bars)
         liquidity = session_liquidity(self.bars, self.timeframe, CALENDAR)
         signals = make_signals(as_bundle(self.bundle), features, self.bars, CALENDAR, MODEL.version, liquidity=liquidity)
-        return run_backtest(self.bars, signals, self.exchange, CORE, MODEL, self.timeframe, CALENDAR)
+        return run_backtest(self.bars, signals, self.exchange, self.core, MODEL, self.timeframe, CALENDAR)
 
     def setup(self, url: str, folder: Path, **changes: Any) -> Setup:
-        session = SessionConfig("sim", "run-1", CORE, status_least_s=0.05, heartbeat=folder / "heartbeat.json", heartbeat_every_s=0.1)
+        session = SessionConfig("sim", "run-1", self.core, status_least_s=0.05, heartbeat=folder / "heartbeat.json", heartbeat_every_s=0.1)
         setup = Setup(
             session=session,
             endpoints=Endpoints.of_venue(url),
