@@ -22,6 +22,7 @@ from alphatrade_pipelines.market.timeframe import Timeframe
 log = structlog.get_logger(__name__)
 NEW_YORK = "America/New_York"
 COLUMNS = ("open", "high", "low", "close", "volume", "split", "dividend")
+VALUES = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
 Values = Mapping[str, float]
 
 
@@ -41,7 +42,13 @@ class BarBuilder:
     late: Counter[str] = field(default_factory=Counter)
     _parts: dict[datetime, dict[str, dict[datetime, Values]]] = field(default_factory=dict)
     _actions: dict[tuple[str, date], tuple[float, float]] = field(default_factory=dict)
+    _whole: set[tuple[datetime, str]] = field(default_factory=set)
     _done_until: datetime | None = None
+
+    @property
+    def done_until(self) -> datetime | None:
+        """Start of the latest timestamp handed out, or known from history."""
+        return self._done_until
 
     def seen_until(self, start: datetime) -> None:
         """Bars starting at or before ``start`` are already known (history): messages about them are late."""
@@ -60,7 +67,19 @@ class BarBuilder:
             self.late[bar.symbol] += 1
             log.warning("late bar ignored", symbol=bar.symbol, start=start.isoformat(), channel=bar.channel)
             return
-        self._parts.setdefault(start, {}).setdefault(bar.symbol, {})[bar.start] = bar.values
+        if (start, bar.symbol) not in self._whole:
+            self._parts.setdefault(start, {}).setdefault(bar.symbol, {})[bar.start] = bar.values
+
+    def fill(self, bars: pd.DataFrame) -> None:
+        """Take in whole bars of this time frame read from the broker's history; they stand in place of whatever parts had come."""
+        names = [name for name in VALUES if name in bars]
+        for (symbol, stamp), row in zip(bars.index, bars[names].to_dict("records"), strict=True):
+            start = stamp.to_pydatetime(warn=False)
+            if symbol not in self.symbols or (self._done_until is not None and start <= self._done_until):
+                continue
+            values = {str(name): float(value) for name, value in row.items() if not pd.isna(value)}
+            self._parts.setdefault(start, {})[str(symbol)] = {start: values}
+            self._whole.add((start, str(symbol)))
 
     def _bucket(self, start: datetime) -> datetime | None:
         """Start of the bar a message belongs to: the session's open for days, else the grid of New York's clock, as Alpaca's bars."""
@@ -91,6 +110,7 @@ class BarBuilder:
             if now < end or (not full and now < end + self.grace):
                 break
             frames.append(self._frame(start, self._parts.pop(start)))
+            self._whole = {key for key in self._whole if key[0] > start}
             self.seen_until(start)
         return frames
 

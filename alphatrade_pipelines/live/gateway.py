@@ -38,7 +38,7 @@ from alphatrade_pipelines.live.transport import (
     read,
 )
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
-from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, OrderRequest
+from alphatrade_pipelines.trading.domain import AccountState, AssetState, BrokerOrder, Execution, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
 from alphatrade_pipelines.trading.ids import names_entry
 
@@ -56,7 +56,7 @@ PROCESSING_DELAY = timedelta(days=120)
 
 class Broker(Protocol):
     """What a session needs from a broker; every call blocks. Orders (``execute``), reads (``execute`` of a ReadBroker) and glances
-    (``account``, ``clock``, ``corporate_actions``) may run side by side, each kind from one thread."""
+    (``account``, ``clock``, ``corporate_actions``) and listings (``assets``) may run side by side, each kind from one thread."""
 
     def execute(self, command: Command, at: datetime) -> Event | None: ...
 
@@ -65,6 +65,8 @@ class Broker(Protocol):
     def clock(self, attempts: int = 1) -> wire.BrokerClock: ...
 
     def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]: ...
+
+    def assets(self, symbols: Iterable[str]) -> list[AssetState]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +111,16 @@ class AlpacaGateway:
         limit = config.patience.requests_per_minute or (None if config.mode == "sim" else REQUESTS_PER_MINUTE)
         self._throttle = None if limit is None else Throttle(limit, sleep=config.sleep)
         patience = config.patience
-        # a connection each for orders, for reads and for glances: one that hangs holds up none of the others
+        # a connection each for orders, reads, glances and listings: one that hangs holds up none of the others
         self._trading = self._trading_client(patience.read_timeout)
         self._reading = self._trading_client(patience.read_timeout)
         self._glancing = self._trading_client(patience.glance_timeout)
+        self._listing = self._trading_client(patience.read_timeout)
         self._actions = self._actions_client()
         self._lane = self._throttled(self._trading, Lane.EXIT)
         self._throttled(self._reading, Lane.READ)
         self._throttled(self._glancing, Lane.READ)
+        self._throttled(self._listing, Lane.READ)
         self._noting = threading.Lock()
 
     def _harden(self, client: Any, read_timeout: float) -> None:
@@ -299,6 +303,20 @@ class AlpacaGateway:
         raw = self._read(lambda: self._actions.get_corporate_actions(request), "corporate actions")
         return [action for action in wire.corporate_actions(raw) if start <= action.ex_date <= end]
 
+    def assets(self, symbols: Iterable[str]) -> list[AssetState]:
+        """What may be done with each symbol; one the broker does not know may not be traded. Raises: BrokerUnavailableError."""
+        found = []
+        for symbol in sorted(symbols):
+            try:
+                raw = self._read(lambda symbol=symbol: self._listing.get(f"/assets/{symbol}"), f"asset {symbol}")
+            except BrokerRefusedError as error:
+                if not error.failure.is_absent:
+                    raise
+                found.append(AssetState(symbol, False, False, False, "the broker does not know the asset"))
+            else:
+                found.append(wire.asset_state(raw))
+        return found
+
     def read_broker(self, at: datetime, began: datetime) -> BrokerSeen:
         """Orders, executions, positions and account in one reconciliation read.
 
@@ -396,6 +414,6 @@ class AlpacaGateway:
 
     def close(self) -> None:
         """Give the sockets back."""
-        for client in (self._trading, self._reading, self._glancing, self._actions):
+        for client in (self._trading, self._reading, self._glancing, self._listing, self._actions):
             session: requests.Session = client._session
             session.close()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """``at`` is wall-clock UTC (is the process alive?), ``venue_at`` the broker's time it has reached (does it make progress?)."""
+    """``at`` is wall-clock UTC (is the process alive?), ``venue_at`` the broker's time it has reached (does it make progress?);
+    ``degraded``: what is wrong right now, one line a part."""
 
     at: datetime
     venue_at: datetime | None
@@ -21,6 +22,7 @@ class Heartbeat:
     state: str
     streams_up: bool
     naked: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
 
     def age_s(self, now: datetime) -> float:
         """Seconds since it was written."""
@@ -43,6 +45,7 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
         return None
     try:
         times = {name: datetime.fromisoformat(content[name]).astimezone(UTC) if content[name] else None for name in ("at", "venue_at")}
-        return Heartbeat(**{**content, **times, "naked": tuple(content["naked"])})
+        lists = {name: tuple(content.get(name, ())) for name in ("naked", "degraded")}
+        return Heartbeat(**{**content, **times, **lists})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"expected a heartbeat in {path}, found something else: {error}") from error

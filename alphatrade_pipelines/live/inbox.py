@@ -16,7 +16,9 @@ from enum import IntEnum
 from itertools import count
 from typing import Any
 
-from alphatrade_pipelines.trading.domain import StopPolicy
+import pandas as pd
+
+from alphatrade_pipelines.trading.domain import AssetState, StopPolicy
 from alphatrade_pipelines.trading.events import BrokerSeen
 
 
@@ -80,6 +82,20 @@ class BarArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetsFound:
+    """What the broker lets us do with each symbol."""
+
+    assets: tuple[AssetState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BarsFound:
+    """Complete bars the stream did not bring, read from the broker's history: index (symbol, timestamp)."""
+
+    bars: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
 class Morning:
     """Look whether a new session day began (corporate actions)."""
 
@@ -102,16 +118,30 @@ class OperatorRequest:
     who: str
 
 
-Stimulus = StopSession | StreamChanged | UpdateArrived | ReadDone | BarArrived | Morning | Tick | Decide | OperatorRequest
+Stimulus = (
+    StopSession
+    | StreamChanged
+    | UpdateArrived
+    | ReadDone
+    | AssetsFound
+    | BarArrived
+    | BarsFound
+    | Morning
+    | Tick
+    | Decide
+    | OperatorRequest
+)
 KINDS: dict[type, Kind] = {
     StopSession: Kind.STOP,
     StreamChanged: Kind.STREAM,
     Morning: Kind.MORNING,
     UpdateArrived: Kind.UPDATE,
     ReadDone: Kind.READ,
+    AssetsFound: Kind.READ,
     Tick: Kind.TICK,
     OperatorRequest: Kind.OPERATOR,
     BarArrived: Kind.BAR,
+    BarsFound: Kind.BAR,
     Decide: Kind.DECIDE,
 }
 

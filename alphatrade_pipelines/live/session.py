@@ -23,7 +23,7 @@ from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import check_arming
 from alphatrade_pipelines.live.health import Heartbeat, write_heartbeat
 from alphatrade_pipelines.live.inbox import Inbox, Kind, Stimulus, StopSession, Tick
-from alphatrade_pipelines.live.shell import Instruments, Shell, utc_now
+from alphatrade_pipelines.live.shell import Instruments, Outside, Shell, utc_now
 from alphatrade_pipelines.live.status import Observer, SessionResult, SessionStatus, StopSwitch, status_of
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.trading.config import CoreConfig
@@ -46,6 +46,8 @@ class StreamPair(Protocol):
     def received(self) -> tuple[int, int]: ...
 
     def start(self) -> None: ...
+
+    def reconnect_data(self) -> None: ...
 
     async def stop(self) -> None: ...
 
@@ -99,8 +101,8 @@ class LiveSession:
     def __init__(self, config: SessionConfig, tools: Instruments, around: Surroundings) -> None:
         self.config, self.tools, self.around = config, tools, around
         self.inbox = Inbox()
-        self.shell = Shell(config.core, tools, self.inbox.put)
         self.streams = around.streams(self.inbox.put)
+        self.shell = Shell(config.core, tools, self.inbox.put, Outside(around.catch_up, self.streams.reconnect_data))
         self.stopping: StopSession | None = None
         self._settle_until = float("inf")
         self._pace: Pace | None = None
@@ -296,7 +298,14 @@ class LiveSession:
         state = "stopping" if self.stopping is not None else str(self.shell.engine.state.trading)
         config, shell = self.config, self.shell
         beat = Heartbeat(utc_now(), shell.now, os.getpid(), config.run_id, config.mode, state, self.streams.is_up)
-        return replace(beat, naked=shell.meter.naked_now)
+        return replace(beat, naked=shell.meter.naked_now, degraded=self.degraded)
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What is wrong right now, one line a part; empty when all is well."""
+        streams = () if self.streams.is_up else ("streams: not both subscribed",)
+        journal = () if self.shell.journal_state == "sound" else (f"journal: {self.shell.journal_state}",)
+        return (*streams, *journal, *self.shell.vitals.degraded)
 
 
 def _raise_failure(helpers: list[asyncio.Task[None]]) -> None:
@@ -319,7 +328,8 @@ class WallClock:
         self._tick_s, self._sessions, self._linger_s = tick_s, sessions, linger_s
 
     async def begin(self, session: LiveSession) -> None:
-        """The world needs no preparation."""
+        """The world needs no preparation; its time goes on even while the broker's clock cannot be read."""
+        session.shell.free_running = True
 
     async def run(self, session: LiveSession) -> str:
         """Tick until cancelled or until the sessions are over. A tick that has not been worked off yet is not queued again."""

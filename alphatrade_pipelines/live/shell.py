@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -25,7 +25,9 @@ from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
 from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.gateway import Broker
 from alphatrade_pipelines.live.inbox import (
+    AssetsFound,
     BarArrived,
+    BarsFound,
     Decide,
     Morning,
     OperatorRequest,
@@ -37,6 +39,7 @@ from alphatrade_pipelines.live.inbox import (
 )
 from alphatrade_pipelines.live.memory import blank, fold
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
+from alphatrade_pipelines.live.vitals import BarWatch, Vitals
 from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
 from alphatrade_pipelines.market.gate import BarGate, GateConfig, LiveBar
 from alphatrade_pipelines.market.sessions import SessionCalendar
@@ -45,15 +48,18 @@ from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.reporting.summary import Summary
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.config import CoreConfig
+from alphatrade_pipelines.trading.domain import AssetState
 from alphatrade_pipelines.trading.engine import Engine, EventLog
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
+    AssetSeen,
     BrokerSeen,
     ClockTicked,
     CorporateActionApplied,
     Event,
     ModelSwapped,
     OperatorAsked,
+    Outcome,
     PriceSeen,
     SignalReceived,
     StreamStateSeen,
@@ -63,6 +69,9 @@ log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 # splits and dividends are asked for from an hour before the open on: by then the broker has converted positions
 PRE_OPEN = timedelta(hours=1)
+# a read is slow from here on, and corporate actions that could not be read are asked for again after so long
+SLOW_READ_S = 5.0
+ACTIONS_PAUSE_S = 30.0
 ALERT_LOG = {"INFO": "info", "WARNING": "warning", "CRITICAL": "error"}
 
 
@@ -124,13 +133,22 @@ class Instruments:
     snapshotter: Snapshotter | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the shell may ask of its surroundings: complete bars after a time from the broker's history, another data connection."""
+
+    catch_up: Callable[[pd.Timestamp, datetime], pd.DataFrame]
+    reconnect_data: Callable[[], None]
+
+
 class Shell:
     """Takes stimuli one at a time. ``engine`` is the replayed core; ``summary`` and ``meter`` cover the whole journal."""
 
-    def __init__(self, core: CoreConfig, tools: Instruments, put: Callable[[Stimulus], None]) -> None:
+    def __init__(self, core: CoreConfig, tools: Instruments, put: Callable[[Stimulus], None], outside: Outside) -> None:
         """``put`` hands a stimulus to the session: what a background read brought comes back that way."""
         self.tools = tools
         self._put = put
+        self.catch_up, self.reconnect_data = outside.catch_up, outside.reconnect_data
         self.memory = tools.start.parts if tools.start is not None else _read_all(tools.journal, core)
         self.summary: Summary = self.memory["summary"]
         self.meter: ProtectionMeter = self.memory["meter"]
@@ -138,11 +156,20 @@ class Shell:
         self.alerts = 0
         self._clock: BrokerClock | None = None
         self._morning_done: date | None = None
-        self._orders, self._reads, self._glances = (
-            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("orders", "reads", "glances")
+        self._orders, self._reads, self._glances, self._history, self._listings = (
+            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("orders", "reads", "glances", "history", "listings")
         )
         self._reading: asyncio.Task[None] | None = None
+        self._finding: asyncio.Task[None] | None = None
+        self._listing: asyncio.Task[None] | None = None
+        self._assets_of: tuple[date, bool] | None = None
+        self._renew_at = timedelta(0)
+        self._bars_lost = False
         self._read_again = ""
+        self.vitals, self._bars_heard = Vitals(), BarWatch(tools.builder.timeframe)
+        self.free_running = False  # time goes on while nobody can read it; not where a harness moves it
+        self._clock_read_at = 0.0
+        self._actions_after = float("-inf")
 
     @property
     def now(self) -> datetime:
@@ -174,9 +201,10 @@ class Shell:
 
     def close(self) -> None:
         """Let the worker threads end once their calls are over."""
-        if self._reading is not None:
-            self._reading.cancel()
-        for worker in (self._orders, self._reads, self._glances):
+        for task in (self._reading, self._finding, self._listing):
+            if task is not None:
+                task.cancel()
+        for worker in (self._orders, self._reads, self._glances, self._history, self._listings):
             worker.shutdown(wait=False)
 
     # ---- the core's loop
@@ -217,24 +245,33 @@ class Shell:
             self._read(command)
             return None
         at = self.now
-        return await asyncio.get_running_loop().run_in_executor(self._orders, lambda: self.tools.broker.execute(command, at))
+        answer = await asyncio.get_running_loop().run_in_executor(self._orders, lambda: self.tools.broker.execute(command, at))
+        self._judge_answer(answer)
+        return answer
+
+    def _judge_answer(self, answer: Event | None) -> None:
+        if getattr(answer, "outcome", None) in (Outcome.UNKNOWN, Outcome.UNSENT):
+            self.vitals.bad("orders", f"{type(answer).__name__} {getattr(answer, 'outcome', '')}: {getattr(answer, 'reason', '')}")
+        elif answer is not None:
+            self.vitals.good("orders")
 
     # ---- reads
 
     @property
     def is_reading(self) -> bool:
-        """A reconciliation read is under way."""
-        return self._reading is not None and not self._reading.done()
+        """A read in the background is under way, of the broker or of missing bars."""
+        return any(task is not None and not task.done() for task in (self._reading, self._finding, self._listing))
 
     def _read(self, command: ReadBroker) -> None:
         """Read the broker in the background; asked again meanwhile, read once more afterwards: the first may have looked too early."""
-        if self.is_reading:
+        if self._reading is not None and not self._reading.done():
             self._read_again = command.reason
             return
         self._reading = asyncio.create_task(self._read_in_background(command))
 
     async def _read_in_background(self, command: ReadBroker) -> None:
         at, broker = self.now, self.tools.broker
+        slow = asyncio.get_running_loop().call_later(SLOW_READ_S, self.vitals.bad, "reads", f"no answer for {SLOW_READ_S:.0f} s")
         seen: BrokerSeen | None = None
         failure: BaseException | None = None
         try:
@@ -244,18 +281,42 @@ class Shell:
             raise
         except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the stimulus: a task of its own must not hide it
             failure = error
+        finally:
+            slow.cancel()
         again, self._read_again = self._read_again, ""
         self._put(ReadDone(seen, again, failure))
 
     async def finish_reading(self) -> None:
-        """Wait for the read that is under way, if there is one; its answer is a stimulus like any other."""
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
+        """Wait for the reads that are under way, if there are any; their answers are stimuli like any other."""
+        under_way = [task for task in (self._reading, self._finding, self._listing) if task is not None]
+        if under_way:
+            await asyncio.wait(under_way)
+
+    def find_bars(self) -> None:
+        """Ask the broker's history, in the background, for the bars that the stream did not bring."""
+        if self._finding is None or self._finding.done():
+            self._finding = asyncio.create_task(self._find_bars())
+
+    async def _find_bars(self) -> None:
+        after, now = self.tools.builder.done_until or self.tools.brain.last_start.to_pydatetime(warn=False), self.now
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._history, lambda: self.catch_up(pd.Timestamp(after), now))
+        except Exception as error:  # noqa: BLE001 - a gap in the bars is no reason to stop looking after positions
+            log.error("missing bars not read", after=str(after), error=str(error))
+            self.vitals.bad("bars", f"the gap after {after} could not be filled: {error}")
+            return
+        self._bars_lost = False
+        if not found.empty:
+            log.info("bars read that the stream did not bring", count=len(found), after=str(after))
+            self._put(BarsFound(found))
 
     async def _seen(self, done: ReadDone) -> None:
         if done.error is not None:
             raise done.error
-        if done.seen is not None:  # no answer is no news; the next tick asks again
+        if done.seen is None:  # no answer is no news; the next tick asks again
+            self.vitals.bad("reads", "the broker did not answer the last one")
+        else:
+            self.vitals.good("reads")
             await self.pump(done.seen)
             if done.again:
                 self._read(ReadBroker(done.again))
@@ -274,7 +335,12 @@ class Shell:
             case ReadDone():
                 await self._seen(stimulus)
             case BarArrived():
-                self.tools.builder.add(stimulus)
+                self._bar(stimulus)
+            case AssetsFound(assets=assets):
+                await self._assets(assets)
+            case BarsFound(bars=bars):
+                self.tools.builder.fill(bars)
+                await self.decide()
             case Decide():
                 await self.decide()
             case StreamChanged():
@@ -282,19 +348,52 @@ class Shell:
             case OperatorRequest():
                 await self.pump(OperatorAsked(self.now, stimulus.request, stimulus.who))
 
+    def _bar(self, bar: BarArrived) -> None:
+        self._bars_heard.heard(self.now)
+        self._renew_at = timedelta(0)
+        if "bars" in self.vitals.troubles:  # it speaks again: what it kept to itself is read before this bar is decided on
+            self.vitals.good("bars")
+            self.find_bars()
+        self.tools.builder.add(bar)
+
     async def read_clock(self, attempts: int = 1) -> bool:
-        """Ask the broker for the time; False, and the last known time stands, when it does not answer."""
+        """Ask the broker for the time; False when it does not answer: then the last known time stands, or goes on by our own clock where
+        nobody else moves it. A market known to be open closes on time that way; one that is closed is not opened."""
+        loop = asyncio.get_running_loop()
         try:
             self._clock = await self.call(lambda: self.tools.broker.clock(attempts))
         except (BrokerUnavailableError, WireError) as error:
             log.error("clock not read", error=str(error))
+            self.vitals.bad("clock", str(error))
+            if self._clock is not None and self.free_running:
+                at = self._clock.at + timedelta(seconds=loop.time() - self._clock_read_at)
+                self._clock = replace(self._clock, at=at, is_open=self._clock.is_open and at < self._clock.next_close)
+                self._clock_read_at = loop.time()
             return False
+        self._clock_read_at = loop.time()
+        self.vitals.good("clock")
         return True
 
     async def tick(self) -> None:
-        """Tell the core the time."""
-        if await self.read_clock():
+        """Tell the core the time; notice market data that has fallen silent."""
+        if await self.read_clock() or self.free_running:
             await self.pump(self.ticked())
+            self.look_up_assets()
+            await self._watch_bars()
+
+    async def _watch_bars(self) -> None:
+        assert self._clock is not None
+        silence = self._bars_heard.silence(self.now, self._clock.is_open)
+        if silence is None:
+            return
+        detail = f"no bar for {silence.total_seconds():.0f} s of an open market"
+        if "bars" not in self.vitals.troubles:
+            await self.pump(StreamStateSeen(self.now, "market_data", connected=False, detail=detail))
+        self.vitals.bad("bars", detail)
+        if silence >= self._renew_at:
+            self._renew_at = 2 * silence  # if the new connection is mute as well, try again, less and less often
+            self._bars_lost = True
+            self.reconnect_data()
 
     def ticked(self) -> ClockTicked:
         """The clock as last read."""
@@ -303,7 +402,7 @@ class Shell:
 
     async def morning(self) -> None:
         """Once a session day, from an hour before its open: splits and dividends, before anything else of that day is worked off."""
-        if not await self.read_clock():
+        if asyncio.get_running_loop().time() < self._actions_after or not await self.read_clock():
             return
         day = pd.Timestamp(self.now).tz_convert(NEW_YORK).date()
         if day == self._morning_done or not self._is_session_morning(day):
@@ -313,11 +412,43 @@ class Shell:
             actions = await self.call(lambda: self.tools.broker.corporate_actions(symbols, day, day))
         except (BrokerUnavailableError, WireError) as error:
             log.error("corporate actions not read", day=str(day), error=str(error))
+            self.vitals.bad("corporate actions", str(error))
+            self._actions_after = asyncio.get_running_loop().time() + ACTIONS_PAUSE_S
             return
+        self.vitals.good("corporate actions")
         for action in actions:
+            if action.renamed:
+                renamed = AssetState(action.symbol, False, False, False, f"it is called {action.renamed} from {day} on")
+                await self._assets((renamed,))
             self.tools.builder.corporate_action(action.symbol, day, float(action.split), float(action.dividend))
             await self.pump(CorporateActionApplied(self.now, action.symbol, action.split, action.dividend))
         self._morning_done = day
+
+    def look_up_assets(self) -> None:
+        """Before and again at each open, in the background: what may be traded, sold short, borrowed."""
+        key = (pd.Timestamp(self.now).tz_convert(NEW_YORK).date(), self.engine.state.market_open)
+        if key == self._assets_of or (self._listing is not None and not self._listing.done()) or not self._is_session_morning(key[0]):
+            return
+        self._listing = asyncio.create_task(self._look_up_assets(key))
+
+    async def _look_up_assets(self, key: tuple[date, bool]) -> None:
+        symbols, broker = self.tools.builder.symbols, self.tools.broker
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._listings, lambda: broker.assets(symbols))
+        except Exception as error:  # noqa: BLE001 - not knowing is said aloud; what the broker then refuses, it refuses
+            log.error("assets not read", error=str(error))
+            self.vitals.bad("assets", str(error))
+            await asyncio.sleep(ACTIONS_PAUSE_S if self.free_running else 0.0)
+            return
+        self.vitals.good("assets")
+        self._assets_of = key
+        self._put(AssetsFound(tuple(found)))
+
+    async def _assets(self, assets: Sequence[AssetState]) -> None:
+        known = self.engine.state.assets
+        for asset in assets:
+            if asset != known.get(asset.symbol, AssetState(asset.symbol)):
+                await self.pump(AssetSeen(self.now, asset))
 
     def _is_session_morning(self, day: date) -> bool:
         span = self.tools.calendar.sessions(day, day)
@@ -333,9 +464,14 @@ class Shell:
         await self.pump(update)
 
     async def _stream(self, change: StreamChanged) -> None:
-        if change.garbled:
+        if change.garbled and change.name == "market_data":
+            self.find_bars()
+        elif change.garbled:
             self.reread(f"{change.name}: {change.detail}")
         else:
+            if change.name == "market_data" and change.connected and self._bars_lost:
+                self.find_bars()
+            self._bars_lost |= change.name == "market_data" and not change.connected
             await self.pump(StreamStateSeen(self.now, change.name, change.connected, change.detail))
 
     def reread(self, reason: str) -> None:
@@ -347,9 +483,10 @@ class Shell:
     async def decide(self) -> None:
         """Work off every timestamp that is complete, oldest first; between bars, go on with a better model if there is one.
 
-        Without a look at the broker every signal would be denied: while one is on its way, decisions wait for it (and soon come late).
+        Without a look at the broker every signal would be denied, and bars out of order are lost: while either is on its way, decisions
+        wait for it (and soon come late).
         """
-        if not self.engine.state.ready and self.is_reading:
+        if (not self.engine.state.ready and self.is_reading) or (self._finding is not None and not self._finding.done()):
             return
         for bars in self.tools.builder.complete(self.now):
             sound, late = self._judge(bars)

@@ -28,6 +28,8 @@ Sink = Callable[[Stimulus], None]
 SOCKET = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 4096}
 WAKE_S = 0.5
 ACK_TIMEOUT_S = 10.0
+# a stream that the broker ended for good is tried again so often
+SLOW_RETRY_S = 60.0
 BAR_CHANNELS = frozenset({"b", "u", "d"})
 BAR_FIELDS = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "vw": "vwap", "n": "trade_count"}
 
@@ -42,6 +44,11 @@ class _Watched:
 
     def _watch(self, name: str, sink: Sink) -> None:
         self.name, self.sink, self.received, self._up = name, sink, 0, False
+        self._renew = False
+
+    def renew(self) -> None:
+        """Leave this connection for a new one: it is open, but nothing comes."""
+        self._renew = True
 
     def _take(self, frame: bytes | str) -> None:
         raise NotImplementedError
@@ -69,6 +76,10 @@ class _Watched:
                 frame = await asyncio.wait_for(stream._ws.recv(), WAKE_S)
             except TimeoutError:
                 waited += WAKE_S
+                if self._renew:
+                    self._renew = False
+                    await stream.close()
+                    raise ConnectionError(f"{self.name}: the connection is mute, taking another") from None
                 if not self._up and waited >= ACK_TIMEOUT_S:
                     # the SDK believes it is subscribed once it has asked; without the answer every event would be missed in silence
                     await stream.close()
@@ -175,11 +186,32 @@ class Streams:
 
     def __init__(self, updates: UpdateStream, bars: BarStream) -> None:
         self.updates, self.bars = updates, bars
+        self.slow_retry_s = SLOW_RETRY_S
+        self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin connecting; the sink hears when each is subscribed."""
-        self._tasks = [asyncio.create_task(stream._run_forever(), name=stream.name) for stream in (self.updates, self.bars)]
+        self._tasks = [asyncio.create_task(self._keep_running(stream), name=stream.name) for stream in (self.updates, self.bars)]
+
+    async def _keep_running(self, stream: Any) -> None:
+        """The SDK comes back by itself from all but a subscription the plan does not allow: that too may pass, so it is tried again slowly.
+        A session outlives its streams: positions are protected at the broker, and reads take the place of being told."""
+        while not self._stopping:
+            await stream._run_forever()
+            if not self._stopping:
+                log.error("stream ended, trying again", stream=stream.name, after_s=self.slow_retry_s)
+                stream._lost("the subscription was refused")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), self.slow_retry_s)
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def reconnect_data(self) -> None:
+        """Leave the market-data connection for a new one."""
+        self.bars.renew()
 
     @property
     def is_up(self) -> bool:
@@ -191,12 +223,9 @@ class Streams:
         """Messages received so far: trade updates, bars."""
         return self.updates.received, self.bars.received
 
-    def ended(self) -> list[str]:
-        """Names of streams whose task ended although nobody stopped them (their subscription was refused)."""
-        return [task.get_name() for task in self._tasks if task.done()]
-
     async def stop(self, patience_s: float = 3.0) -> None:
         """Close both sockets; a task that does not end within ``patience_s`` is cancelled."""
+        self._stop.set()
         for stream in (self.updates, self.bars):
             await stream.stop_ws()
         _, late = await asyncio.wait(self._tasks, timeout=patience_s) if self._tasks else (set(), set())

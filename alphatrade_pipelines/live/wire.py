@@ -6,7 +6,7 @@ The SDK's own models are not used for reading: one enum value it does not know r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alphatrade_pipelines.trading.commands import ReplaceOrder
 from alphatrade_pipelines.trading.domain import (
     AccountState,
+    AssetState,
     BrokerOrder,
     BrokerPosition,
     Execution,
@@ -48,12 +49,14 @@ class BrokerClock:
 
 @dataclass(frozen=True, slots=True)
 class CorporateAction:
-    """``split`` new shares for each old one, ``dividend`` cash per old share, from the morning of ``ex_date`` on."""
+    """``split`` new shares for each old one, ``dividend`` cash per old share, from the morning of ``ex_date`` on; ``renamed``: the symbol
+    it trades under from then on, if that changes."""
 
     symbol: str
     ex_date: date
     split: Decimal
     dividend: Decimal
+    renamed: str = ""
 
 
 def instant(value: object) -> datetime:
@@ -195,7 +198,20 @@ def corporate_actions(raw: Raw) -> list[CorporateAction]:
         _merge(merged, item, split=1 + number(item.get("rate"), "rate"))
     for item in raw.get("cash_dividends") or ():
         _merge(merged, item, dividend=number(item.get("rate"), "rate"))
+    for item in raw.get("name_changes") or ():
+        key = (_text(item, "old_symbol"), date.fromisoformat(_text(item, "process_date")[:10]))
+        old = merged.get(key, CorporateAction(*key, split=Decimal(1), dividend=Decimal(0)))
+        merged[key] = replace(old, renamed=_text(item, "new_symbol"))
     return [merged[key] for key in sorted(merged)]
+
+
+def asset_state(raw: Raw) -> AssetState:
+    """What may be done with an asset. A flag that is missing or no truth value counts as a no."""
+    flags = {name: raw.get(name) is True for name in ("tradable", "shortable", "easy_to_borrow")}
+    status = raw.get("status")
+    if status != "active":
+        flags["tradable"] = False
+    return AssetState(_text(raw, "symbol"), **flags, detail="" if status == "active" else f"the asset is {status}")
 
 
 def _merge(merged: dict[tuple[str, date], CorporateAction], item: Raw, split: Decimal = Decimal(1), dividend: Decimal = Decimal(0)) -> None:

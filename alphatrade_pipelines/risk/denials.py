@@ -26,6 +26,8 @@ DENIALS: dict[str, str] = {
     "SYMBOL_ORDER_OPEN": "an order of ours is open",
     "SYMBOL_PARENT_OPEN": "a parent order is being worked in the symbol",
     "SYMBOL_FOREIGN_ORDER": "an order this core did not send rests in the symbol",
+    "SYMBOL_NOT_TRADABLE": "the broker says the asset may not be traded (looked up before and at each open)",
+    "SYMBOL_NOT_SHORTABLE": "the broker says the asset may not be sold short, or is hard to borrow",
     "SYMBOL_EXCLUDED": "the broker said this session that the asset may not be traded",
     "PRICE_STALE": "the last price is older than `price_max_age_s`",
     "PRICE_COLLAR": "the last price is further from the signal's than `price_collar`",

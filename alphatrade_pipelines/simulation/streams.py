@@ -195,6 +195,12 @@ class InProcessStreams:
         for client in self.clients:
             client.connect()
 
+    def reconnect_data(self) -> None:
+        """Leave the market-data connection for a new one."""
+        client = self.clients[1]
+        if client._pipe is not None:
+            client.closed(client._pipe, "the connection is mute, taking another")
+
     async def stop(self) -> None:
         """Close both."""
         for client in self.clients:

@@ -14,6 +14,7 @@ from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.domain import StopPolicy
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
+    AssetSeen,
     BrokerSeen,
     CancelEnded,
     CancelIntended,
@@ -381,6 +382,14 @@ def _stream_state(state: CoreState, event: StreamStateSeen) -> None:
         state.ready, state.stream_lost = False, not event.connected
 
 
+def _asset_seen(state: CoreState, event: AssetSeen) -> None:
+    asset = event.asset
+    if asset.tradable and asset.shortable and asset.easy_to_borrow:
+        state.assets.pop(asset.symbol, None)
+    else:
+        state.assets[asset.symbol] = asset
+
+
 def _model_swapped(state: CoreState, event: ModelSwapped) -> None:
     if state.session is not None:
         state.session.model = event.model
@@ -444,6 +453,7 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], None]] = {
     ProtectionBreached: _breached,
     GapLossRecorded: _recorded,
     StreamStateSeen: _stream_state,
+    AssetSeen: _asset_seen,
     ModelSwapped: _model_swapped,
     OperatorAsked: _operator_asked,
     StopAsked: _stop_asked,

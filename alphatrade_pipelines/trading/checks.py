@@ -16,7 +16,12 @@ CLOCK_SKEW = timedelta(seconds=5)
 
 def entry_denial(state: CoreState, signal: Signal) -> Denial | None:
     """The first reason why this signal must not become an order, or None. Size and exposure are judged after sizing."""
-    return _session_denial(state) or _signal_denial(state, signal) or _symbol_denial(state, signal.symbol) or _price_denial(state, signal)
+    return (
+        _session_denial(state)
+        or _signal_denial(state, signal)
+        or _symbol_denial(state, signal.symbol, signal.side)
+        or _price_denial(state, signal)
+    )
 
 
 def is_broker_stale(state: CoreState) -> bool:
@@ -71,7 +76,7 @@ def _signal_denial(state: CoreState, signal: Signal) -> Denial | None:
     return None
 
 
-def _symbol_denial(state: CoreState, symbol: str) -> Denial | None:
+def _symbol_denial(state: CoreState, symbol: str, side: Side) -> Denial | None:
     live = state.live_orders(symbol)
     if any(order.is_unsettled for order in live):
         return Denial("SYMBOL_ORDER_UNKNOWN", "the broker has not answered for an earlier order")
@@ -81,6 +86,11 @@ def _symbol_denial(state: CoreState, symbol: str) -> Denial | None:
         return Denial("SYMBOL_POSITION_OPEN", f"{state.positions[symbol].qty} shares are held")
     if live:
         return Denial("SYMBOL_ORDER_OPEN", f"order {live[0].request.client_order_id} is open")
+    asset = state.assets.get(symbol)
+    if asset is not None and not asset.tradable:
+        return Denial("SYMBOL_NOT_TRADABLE", asset.detail or "the broker says the asset may not be traded")
+    if asset is not None and side is Side.SELL and not (asset.shortable and asset.easy_to_borrow):
+        return Denial("SYMBOL_NOT_SHORTABLE", "the broker says the asset may not be sold short, or is hard to borrow")
     if symbol in state.excluded:
         return Denial("SYMBOL_EXCLUDED", state.excluded[symbol])
     if symbol in state.parents:

@@ -16,6 +16,7 @@ from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAler
 from alphatrade_pipelines.trading.entries import consider_signal, retry_entry, withdraw_entries
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
+    AssetSeen,
     BrokerSeen,
     CancelEnded,
     ClockTicked,
@@ -185,6 +186,14 @@ def _account_alert(state: CoreState) -> Iterator[Item]:
             yield from audit(state, symbol)
 
 
+def _asset_seen(state: CoreState, event: AssetSeen) -> Iterator[Item]:
+    asset, held = event.asset, state.positions.get(event.asset.symbol)
+    if held is not None and not asset.tradable:
+        yield RaiseAlert("CRITICAL", "ASSET_NOT_TRADABLE", f"{asset.symbol}: {held.qty} shares are held. {asset.detail}")
+    elif held is not None and held.qty < 0 and not (asset.shortable and asset.easy_to_borrow):
+        yield RaiseAlert("WARNING", "ASSET_HARD_TO_BORROW", f"{asset.symbol}: {held.qty} shares are short")
+
+
 def _stream_state(state: CoreState, event: StreamStateSeen) -> Iterator[Item]:
     if event.connected:
         yield ReadBroker(f"{event.name} connected")
@@ -222,6 +231,7 @@ _HANDLERS: dict[type[Any], Callable[[CoreState, Any], Iterator[Item]]] = {
     OrderProbed: _order_probed,
     OrderUpdated: _order_updated,
     BrokerSeen: _broker_seen,
+    AssetSeen: _asset_seen,
     StreamStateSeen: _stream_state,
     OperatorAsked: _audit_all,
     StopAsked: _audit_all,

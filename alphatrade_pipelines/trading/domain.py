@@ -206,6 +206,17 @@ class BrokerPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetState:
+    """What the broker lets us do with a symbol; ``detail``: why not, where it says so (a change of name)."""
+
+    symbol: str
+    tradable: bool = True
+    shortable: bool = True
+    easy_to_borrow: bool = True
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AccountState:
     """The account as the broker reports it, in account currency."""
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from alphatrade_pipelines.trading.domain import (
     AccountState,
+    AssetState,
     BrokerOrder,
     BrokerPosition,
     Execution,
@@ -94,6 +95,14 @@ class SignalReceived:
 
     at: datetime
     signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class AssetSeen:
+    """The broker lets us do something else with a symbol than before (looked up before and at each open)."""
+
+    at: datetime
+    asset: AssetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +413,7 @@ Event = (
     | ProtectionBreached
     | GapLossRecorded
     | StreamStateSeen
+    | AssetSeen
     | ModelSwapped
     | OperatorAsked
     | StopAsked

@@ -12,7 +12,17 @@ from enum import StrEnum
 from alphatrade_pipelines.risk import LimitState, WinRecord
 from alphatrade_pipelines.trading.codec import to_plain
 from alphatrade_pipelines.trading.config import CoreConfig
-from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder, Execution, ModelRef, ParentOrder, Side, Signal, StopPolicy
+from alphatrade_pipelines.trading.domain import (
+    AccountState,
+    AssetState,
+    BrokerOrder,
+    Execution,
+    ModelRef,
+    ParentOrder,
+    Side,
+    Signal,
+    StopPolicy,
+)
 from alphatrade_pipelines.trading.orders import LocalOrder
 
 FILLS_OVERLAP = timedelta(hours=1)
@@ -182,6 +192,7 @@ class CoreState:
     fills_from: datetime | None = None
     marks: dict[str, Decimal] = field(default_factory=dict)
     marked_at: dict[str, datetime] = field(default_factory=dict)
+    assets: dict[str, AssetState] = field(default_factory=dict)  # those that may not be traded freely
     excluded: dict[str, str] = field(default_factory=dict)  # symbols the broker does not let us enter this session, and its words
     signals: dict[str, Signal] = field(default_factory=dict)
     decided: dict[str, datetime] = field(default_factory=dict)

@@ -22,11 +22,12 @@ from alphatrade_pipelines.journal import JournalReader
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import Patience
 from alphatrade_pipelines.live.health import Heartbeat, read_heartbeat
+from alphatrade_pipelines.live.inbox import OperatorRequest
 from alphatrade_pipelines.live.launch import Setup, open_session
 from alphatrade_pipelines.live.lockstep import Lockstep, VenueAdmin
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig
 from alphatrade_pipelines.live.status import SessionResult, StopSwitch
-from alphatrade_pipelines.market import SessionCalendar, Timeframe
+from alphatrade_pipelines.market import GateConfig, SessionCalendar, Timeframe
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.config import CoreConfig
@@ -40,6 +41,7 @@ from tests.live.rulebook import MODEL
 
 Row = tuple[float, float, float, float, float]  # open high low close volume
 Happened = TypeVar("Happened", bound=Event)
+Answer = TypeVar("Answer")
 MINUTE = Timeframe.parse("1Min")
 CALENDAR = SessionCalendar()
 FIRST_DAY = "2024-03-04"
@@ -113,6 +115,7 @@ class Script:
     server: Mapping[str, Any] = field(default_factory=dict)
     exchange: Mapping[str, Any] = field(default_factory=dict)
     first_day: str = FIRST_DAY
+    gate: GateConfig | None = None
 
     @property
     def bars(self) -> pd.DataFrame:
@@ -143,17 +146,19 @@ class Script:
             history=bars[days == days[0]],
             timeframe=MINUTE,
             patience=self.patience,
+            gate=self.gate,
         )
 
 
 class Stage(Lockstep):
     """The pace of a play: the test moves the venue. ``streams_may_be_down``: do not wait for a reconnect before going on."""
 
-    def __init__(self, server: VenueServer, admin: VenueAdmin, folder: Path) -> None:
+    def __init__(self, server: VenueServer, admin: VenueAdmin, folder: Path, url: str) -> None:
         super().__init__(admin, 1)
-        self.server, self.admin, self.folder = server, admin, folder
+        self.server, self.admin, self.folder, self.url = server, admin, folder, url
         self.exchange, self.ledger = server.exchange, server.exchange.ledger
         self.streams_may_be_down = False
+        self.reads_may_hang = False
         self.session: LiveSession | None = None
         self.playing: asyncio.Task[SessionResult] | None = None
         self.switch = StopSwitch()
@@ -185,6 +190,24 @@ class Stage(Lockstep):
         self._over.set()
         async with asyncio.timeout(LONG_S):
             return await self.playing
+
+    async def ask(self, request: str) -> None:
+        """A person asks for something, through the control folder's stimulus."""
+        assert self.session is not None
+        self.session.inbox.put(OperatorRequest(request, "somebody"))
+
+    def in_thread(self, function: Callable[[], Answer]) -> asyncio.Task[Answer]:
+        """Something that blocks, beside the play: another client of the same venue."""
+        return asyncio.create_task(asyncio.to_thread(function))
+
+    async def soon(self, condition: Callable[[], object]) -> None:
+        """Wait, in wall time, for what must happen without the venue moving."""
+
+        async def watch() -> None:
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        await self._or_failure(watch())
 
     async def settle(self) -> None:
         assert self.session is not None
@@ -219,14 +242,15 @@ class Stage(Lockstep):
         await self.until(lambda: not self.exchange.market_open)
 
     async def _settle(self, session: LiveSession) -> None:
-        if not self.streams_may_be_down:
+        if not (self.streams_may_be_down or self.reads_may_hang):
             await super()._settle(session)
             return
-        await session.shell.finish_reading()
+        if not self.reads_may_hang:
+            await session.shell.finish_reading()
         await session.inbox.idle()
 
     async def _arrival(self, session: LiveSession, counts: dict[str, Any]) -> None:
-        if not self.streams_may_be_down:
+        if not (self.streams_may_be_down or self.reads_may_hang):
             await super()._arrival(session, counts)
 
     async def _or_failure(self, work: Any) -> Any:
@@ -297,6 +321,8 @@ class Stage(Lockstep):
 
     def events(self) -> list[Event]:
         """The journal, read from disk, its chain verified."""
+        if not (self.folder / "journal.sqlite").exists():
+            return []
         with JournalReader(self.folder / "journal.sqlite") as reader:
             assert reader.verify().sound
             return [event for _, event in reader.events()]
@@ -330,7 +356,7 @@ async def serve(script: Script, folder: Path) -> AsyncIterator[tuple[Stage, str]
     server = script.venue()
     url = await server.start()
     admin = VenueAdmin(url, server.admin_token)
-    stage = Stage(server, admin, folder)
+    stage = Stage(server, admin, folder, url)
     try:
         yield stage, url
     finally:

@@ -1,0 +1,54 @@
+"""What is wrong right now, for the heartbeat: each part of a session says how it fares, and market data that falls silent is noticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from alphatrade_pipelines.market.timeframe import Timeframe
+
+# a bar is on the wire a few seconds after its end; what has not come by then is not on its way
+SLACK = timedelta(seconds=90)
+
+
+@dataclass
+class Vitals:
+    """``troubles``: what is wrong, by part; a part that works again is forgotten."""
+
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def bad(self, part: str, detail: str) -> None:
+        """This part does not work."""
+        self.troubles[part] = detail
+
+    def good(self, part: str) -> None:
+        """This part works."""
+        self.troubles.pop(part, None)
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """One line a part, sorted."""
+        return tuple(f"{part}: {detail}" for part, detail in sorted(self.troubles.items()))
+
+
+class BarWatch:
+    """Notices that no bar of any symbol has come for a whole bar and ``SLACK`` of an open market. Daily bars come after the close: they
+    have no such rhythm, and are not watched."""
+
+    def __init__(self, timeframe: Timeframe) -> None:
+        self._limit = None if timeframe.is_daily else timedelta(minutes=timeframe.minutes) + SLACK
+        self._heard: datetime | None = None
+
+    def heard(self, now: datetime) -> None:
+        """A bar has come."""
+        self._heard = now
+
+    def silence(self, now: datetime, market_open: bool) -> timedelta | None:
+        """How long the market has been silent, if that is too long; None if all is well."""
+        if not market_open:
+            self._heard = None
+            return None
+        if self._heard is None:
+            self._heard = now  # silence is counted from the open on
+        quiet = now - self._heard
+        return quiet if self._limit is not None and quiet > self._limit else None
