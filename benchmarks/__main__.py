@@ -51,6 +51,13 @@ def journal_million() -> list[Row]:
     return journal.million()
 
 
+def core() -> list[Row]:
+    """The trading core with 500 symbols."""
+    from benchmarks import core
+
+    return core.rows()
+
+
 def venue() -> list[Row]:
     """The exchange's matching core."""
     from benchmarks import venue_core
@@ -73,6 +80,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "labels": labels,
     "backtest": backtest,
     "journal": journal,
+    "core": core,
     "journal_million": journal_million,
     "venue": venue,
     "venue_server": venue_server,

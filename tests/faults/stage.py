@@ -234,8 +234,14 @@ class Stage(Lockstep):
     async def until_minute(self, minute: int) -> None:
         """Until the given minute (from 1) of the session that is open, or opens next, is over and worked off."""
         await self.until_open()
+        await self.until(lambda: self.is_over(minute))
+
+    def is_over(self, minute: int) -> bool:
+        """Whether that minute (from 1) of the open session is over."""
+        if not self.exchange.market_open:
+            return False
         opened = self.exchange.tape.calendar.session_bounds(self.exchange.now)[0]
-        await self.until(lambda: self.exchange.now >= opened + timedelta(minutes=minute))
+        return bool(self.exchange.now >= opened + timedelta(minutes=minute))
 
     async def until_close(self) -> None:
         """Play the rest of the session, silent minutes and all."""
