@@ -48,6 +48,7 @@ def entry_parent(state: CoreState, symbol: str, qty: Decimal, decision: str) -> 
     limit = reference * (1 + collar) if signal.side is Side.BUY else reference * (1 - collar)
     limit = min(limit, signal.target_price - CENT) if signal.side is Side.BUY else max(limit, signal.target_price + CENT)
     left, length = _session(state, symbol)
+    left -= state.config.no_entry_before_close_s
     occasion = Occasion(
         symbol, signal.side, qty, "entry", decision, signal.decision_time, limit.quantize(CENT), signal.liquidity, left, length
     )
@@ -199,6 +200,9 @@ def _outlived(state: CoreState, parent: Parent, order: LocalOrder) -> bool:
 def _may_send(state: CoreState, parent: Parent) -> bool:
     symbol, entry = parent.order.symbol, parent.order.purpose == "entry"
     if not (state.ready and state.market_open) or (entry and state.trading is not TradingState.ACTIVE):
+        return False
+    left = (state.next_close - state.clock).total_seconds() if state.next_close is not None else 0.0
+    if entry and left < state.config.no_entry_before_close_s:
         return False
     if any(order.is_unsettled or order.remaining_entry or order.outdated for order in state.live_orders(symbol)):
         return False

@@ -120,6 +120,23 @@ def test_when_the_session_ends_first_the_volume_curve_leads() -> None:
     assert parent.parent.duration_s == pytest.approx(900.0)
 
 
+def test_no_slice_buys_in_the_last_minutes() -> None:
+    shell = Shell(config(replace(TWAP, horizon_s=7200.0), no_entry_before_close_s=1800.0))
+    shell.run([("start",), ("price", "AAPL", 100), ("open_market",)])
+    shell.tick(5.5 * 3600)  # an hour before the close
+    shell.price("AAPL", 100)
+    shell.signal("AAPL")
+    (parent,) = events(shell, ParentOpened)
+    assert parent.parent.duration_s == pytest.approx(1800.0)
+    minutes(shell, 29)
+    before = bought(shell)
+    minutes(shell, 25)
+    assert bought(shell) <= 150
+    late = [order for order in shell.state.orders.values() if order.purpose == "slice"]
+    assert all((shell.state.next_close - order.intended_at).total_seconds() >= 1800.0 for order in late if shell.state.next_close)
+    assert before > 100
+
+
 def test_pov_waits_for_volume_and_stays_below_its_cap() -> None:
     shell = opened(replace(TWAP, algo=Algo.POV, horizon_s=3000.0))
     assert sent(shell, "slice") == [], "no volume yet"
