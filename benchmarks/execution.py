@@ -33,7 +33,6 @@ from alphatrade_pipelines.trading.execution import Algo, ExecutionConfig
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.profiles import BASE
 from benchmarks.made_up import MODEL
-from benchmarks.timing import Row
 
 CALENDAR = SessionCalendar()
 CASH = Decimal(10**11)
@@ -187,15 +186,6 @@ def data_folder() -> Path | None:
     """Where the real bars lie, if anywhere."""
     folder = Path(os.environ.get("ALPHATRADE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     return folder if (folder / "intraday_5min_2025").is_dir() else None
-
-
-def rows(sessions: int = 10) -> list[Row]:
-    """Mean shortfall of each algorithm at one per cent of the daily volume, for the table of all benchmarks; none without the data."""
-    folder = data_folder()
-    if folder is None:
-        return []
-    found = compare(five_minutes(folder, sessions), 0.01)
-    return [(f"shortfall of {algo.value}, 1 % of daily volume", float(item.shortfall.mean()), "bps") for algo, item in found.items()]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphatrade_pipelines.risk import Liquidity
-from alphatrade_pipelines.trading import CoreConfig
+from alphatrade_pipelines.trading import CoreConfig, parents
 from alphatrade_pipelines.trading.commands import SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderRequest
 from alphatrade_pipelines.trading.entries import exposure
@@ -407,3 +407,23 @@ def test_slices_never_exceed_their_parent(seed: int, algo: Algo, passive: bool, 
     for parent in [event.parent for event in events(shell, ParentOpened) if event.parent.purpose == "entry"]:
         names = {cid for cid, order in shell.state.orders.items() if order.decision_id == parent.decision_id and order.purpose == "slice"}
         assert sum(order.filled for order in shell.broker.orders if order.client_order_id in names) <= parent.qty
+
+
+def _worked(seed: int) -> list[str]:
+    """A faulty morning of passive slices, judged on the broker's ledger."""
+    shell = Shell(config(replace(TWAP, passive=True)), seed)
+    story: list[tuple[object, ...]] = [("start",), ("price", "AAPL", 100), ("open_market",), ("signal", "AAPL", 86400.0)]
+    story += [("faults", Faults(unanswered=0.3, mute_reads=0.3, partial=0.5))]
+    story += [step for _ in range(25) for step in (("tick", 20.0), ("tick", 40.0))]
+    shell.run([*story, ("settle", 20)])
+    found = shell.check()
+    asked = [event.parent.qty for event in events(shell, ParentOpened) if event.parent.purpose == "entry"]
+    return found + ([f"bought {bought(shell)} of {asked}"] if bought(shell) > sum(asked) else [])
+
+
+def test_a_parent_that_does_not_wait_for_its_slices_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invariant can fail: a deliberate bug sends the next slice while the fate of the last one is open."""
+    assert all(_worked(seed) == [] for seed in range(5))
+    monkeypatch.setattr(parents, "working_slices", lambda state, symbol: [])
+    monkeypatch.setattr(parents, "_may_send", lambda state, parent: state.market_open)
+    assert any(_worked(seed) for seed in range(40))
