@@ -119,7 +119,7 @@ class AlpacaGateway:
         self._actions = self._actions_client()
         self._lane = self._throttled(self._trading, Lane.EXIT)
         self._throttled(self._reading, Lane.READ)
-        self._throttled(self._glancing, Lane.READ)
+        self._throttled(self._glancing, Lane.GLANCE)
         self._throttled(self._listing, Lane.READ)
         self._noting = threading.Lock()
 

@@ -402,7 +402,9 @@ class Shell:
 
     async def morning(self) -> None:
         """Once a session day, from an hour before its open: splits and dividends, before anything else of that day is worked off."""
-        if asyncio.get_running_loop().time() < self._actions_after or not await self.read_clock():
+        if asyncio.get_running_loop().time() < self._actions_after:
+            return
+        if not self.free_running and not await self.read_clock():  # else the tick has just read it: the broker counts our requests
             return
         day = pd.Timestamp(self.now).tz_convert(NEW_YORK).date()
         if day == self._morning_done or not self._is_session_morning(day):

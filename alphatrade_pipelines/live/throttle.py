@@ -32,13 +32,14 @@ class Lane(IntEnum):
 
     EXIT = 0  # exits, protection, cancels, replacements
     PROBE = 1  # orders whose fate is unknown
-    ENTRY = 2
-    READ = 3
+    GLANCE = 2  # the clock and the account, which the session's loop waits for
+    ENTRY = 3
+    READ = 4
 
 
 # share of the burst a lane leaves untouched, and seconds it waits for its turn (reads wait in a thread of their own)
-RESERVE = {Lane.EXIT: 0.0, Lane.PROBE: 0.1, Lane.ENTRY: 0.25, Lane.READ: 0.5}
-PATIENCE_S = {Lane.EXIT: 2.0, Lane.PROBE: 1.0, Lane.ENTRY: 1.0, Lane.READ: 20.0}
+RESERVE = {Lane.EXIT: 0.0, Lane.PROBE: 0.1, Lane.GLANCE: 0.2, Lane.ENTRY: 0.3, Lane.READ: 0.5}
+PATIENCE_S = {Lane.EXIT: 2.0, Lane.PROBE: 1.0, Lane.GLANCE: 1.0, Lane.ENTRY: 1.0, Lane.READ: 20.0}
 
 
 class Throttle:

@@ -47,10 +47,22 @@ def test_never_more_than_allowed_in_any_sixty_seconds(per_minute: int) -> None:
 
 def test_exits_find_tokens_when_reads_and_entries_have_taken_all_they_may() -> None:
     throttle, _ = bucket()
-    granted = {lane: granted_at_once(throttle, lane) for lane in (Lane.READ, Lane.ENTRY, Lane.PROBE, Lane.EXIT)}
+    granted = {lane: granted_at_once(throttle, lane) for lane in reversed(Lane)}
     assert granted[Lane.READ] == int((1 - RESERVE[Lane.READ]) * throttle.burst)
     assert granted[Lane.ENTRY] == pytest.approx((RESERVE[Lane.READ] - RESERVE[Lane.ENTRY]) * throttle.burst, abs=1)
     assert min(granted.values()) >= 4, "each lane has something the lower ones cannot take"
+
+
+def test_a_session_that_looks_every_second_stays_below_its_allowance() -> None:
+    """The clock every second, a read of six requests every half minute, an entry and an exit now and then: nobody waits."""
+    throttle, watch = bucket()
+    for second in range(600):
+        assert throttle.take(Lane.GLANCE) == 0.0
+        if second % 30 == 0:
+            assert sum(throttle.take(Lane.READ) for _ in range(6)) == 0.0
+        if second % 20 == 0:
+            assert throttle.take(Lane.ENTRY) == throttle.take(Lane.EXIT) == 0.0
+        watch.sleep(1.0)
 
 
 def granted_at_once(throttle: Throttle, lane: Lane) -> int:
