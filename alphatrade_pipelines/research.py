@@ -298,7 +298,7 @@ def weigh_search(
 
     train_bars, config = bootstrap.training_bars(settings, bars), bootstrap.train_config(settings)
     own, adjusted = features.loc[train_bars.index], adjust_forward(train_bars)
-    search = configurations(oof, adjusted, own[VOLATILITY], bundle.payoff.barrier).report
+    search = configurations(oof, labels, adjusted, own[VOLATILITY], bootstrap.label_config(settings)).report
     facts = {"pbo": search.pbo, "pbo_loss": search.loss, "pbo_slope": search.slope, "pbo_columns": float(search.columns)}
     if settings.research.cpcv_groups == 0:
         return facts

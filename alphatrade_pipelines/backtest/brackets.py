@@ -41,14 +41,17 @@ BANDS = (
 )
 
 
+VARIANTS = ("as configured", "closer", "wider", "shorter")
+
+
 def variants_of(barrier: BarrierConfig) -> dict[str, BarrierConfig]:
-    """The brackets a search would try beside the configured one: closer, wider, shorter."""
+    """The brackets a search would try beside the configured one, by the names of :data:`VARIANTS`."""
 
     def scaled(factor: float) -> BarrierConfig:
         return replace(barrier, stop_multiple=barrier.stop_multiple * factor, target_multiple=barrier.target_multiple * factor)
 
     short = replace(barrier, horizon=max(1, barrier.horizon // 2))
-    return {"as configured": barrier, "closer": scaled(0.75), "wider": scaled(1.5), "shorter": short}
+    return dict(zip(VARIANTS, (barrier, scaled(0.75), scaled(1.5), short), strict=True))
 
 
 def trailing_rank(scores: pd.Series, group: pd.Series | None = None) -> pd.Series:
@@ -69,7 +72,8 @@ def band_returns(brackets: pd.DataFrame, rank: pd.Series, bars: pd.DataFrame, ba
     """Return a session of each band (columns), every bracket being one of equal size.
 
     Args:
-        brackets: labels on (symbol, timestamp of the decision) with ``ret`` (net) and ``held`` (bars in the market).
+        brackets: labels on (symbol, timestamp of the decision) with ``ret`` (net), ``held`` (bars in the market) and, where not all are
+            long, ``side``.
         rank: rank of the score, in (0, 1], on the index of the brackets that were scored.
         bars: forward-adjusted bars that hold every bracket's life.
         bands: which ranks each column takes.
@@ -92,6 +96,7 @@ def band_returns(brackets: pd.DataFrame, rank: pd.Series, bars: pd.DataFrame, ba
         rows.astype(np.int64),
         np.maximum(taken["held"].to_numpy(np.int64), 1),
         taken["ret"].to_numpy(np.float64),
+        taken["side"].to_numpy(np.float64) if "side" in taken else np.ones(len(taken)),
         rank.reindex(taken.index).to_numpy(np.float64),
         bars["open"].to_numpy(np.float64),
         bars["close"].to_numpy(np.float64),
@@ -137,6 +142,7 @@ def _book(
     rows: IntArray,
     held: IntArray,
     ret: FloatArray,
+    side: FloatArray,
     rank: FloatArray,
     opens: FloatArray,
     closes: FloatArray,
@@ -151,7 +157,7 @@ def _book(
         value = 1.0
         for j in range(first, first + held[k]):
             last = j == first + held[k] - 1
-            now = 1.0 + ret[k] if last else closes[j] / opens[first]
+            now = 1.0 + ret[k] if last else 1.0 + side[k] * (closes[j] / opens[first] - 1.0)
             session = session_of[j]
             opened[session] += 1
             for b in range(len(bands)):

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.backtest.brackets import BANDS, band_returns, exposure_of, over_the_market, trailing_rank, variants_of
+from alphatrade_pipelines.backtest.brackets import BANDS, VARIANTS, band_returns, exposure_of, over_the_market, trailing_rank, variants_of
 from alphatrade_pipelines.backtest.overfitting import OverfittingReport, PathReport, backtest_overfitting, path_distribution
-from alphatrade_pipelines.models import BarrierConfig, LearnerConfig, ModelDataError, triple_barrier
+from alphatrade_pipelines.models import LearnerConfig, ModelDataError, triple_barrier
 from alphatrade_pipelines.models.folds import FoldFeatures, Progress, Rows, path_predictions
+from alphatrade_pipelines.models.labels import LabelConfig
 from alphatrade_pipelines.models.learner import fit_trees, scores
 from alphatrade_pipelines.models.validation import CombinatorialPurgedCV
 
@@ -37,25 +38,30 @@ class Configurations:
     report: OverfittingReport
 
 
-def configurations(oof: pd.DataFrame, bars: pd.DataFrame, volatility: pd.Series, barrier: BarrierConfig) -> Configurations:
+def configurations(
+    oof: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, volatility: pd.Series, config: LabelConfig
+) -> Configurations:
     """Score every configuration on the out-of-fold rows.
 
     Args:
         oof: as :attr:`~alphatrade_pipelines.models.training.TrainingResult.oof`.
+        labels: what was learned, with the ``side`` of each bracket where not all are long.
         bars: forward-adjusted training bars; brackets end inside them.
         volatility: per-bar volatility on the index of ``bars``, as the labels were made with.
-        barrier: the configured bracket.
+        config: the configured brackets.
 
     Raises:
         ValueError: fewer than 32 sessions, or a row without its bar.
     """
     columns: dict[str, pd.Series] = {}
     ranks = {name: trailing_rank(oof[name], oof["fold"]) for name in SCORES if name in oof}
-    for bracket, config in variants_of(barrier).items():
-        labels = triple_barrier(bars, volatility, config)
+    side: int | pd.Series = labels["side"].reindex(bars.index) if "side" in labels else 1
+    longs, shorts = variants_of(config.barrier), variants_of(config.short or config.barrier)
+    for bracket in VARIANTS:
+        outcomes = triple_barrier(bars, volatility, longs[bracket], side=side, short=shorts[bracket])
         for name, rank in ranks.items():
-            known = rank[rank.index.isin(labels.index)]
-            extra = over_the_market(band_returns(labels, known, bars), exposure_of(labels, known))
+            known = rank[rank.index.isin(outcomes.index)]
+            extra = over_the_market(band_returns(outcomes, known, bars), exposure_of(outcomes, known))
             columns |= {f"{name}, {band}, {bracket}": extra[band] for band in extra}
     returns = pd.DataFrame(columns).fillna(0.0)
     groups = min(GROUPS, len(returns) // 2 // 2 * 2)

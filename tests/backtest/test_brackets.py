@@ -27,6 +27,19 @@ def sessions_panel(symbols: list[str], n: int, seed: int = 0) -> tuple[pd.DataFr
     return bars, pd.Series(0.015, index=index)
 
 
+def test_a_short_bracket_earns_when_prices_fall() -> None:
+    bars, volatility = sessions_panel(["A"], 60)
+    labels = triple_barrier(bars, volatility, CONFIG, side=-1)
+    found = br.band_returns(labels, pd.Series(1.0, index=labels.index), bars)
+    one = labels[labels["held"] > 1].iloc[:1]
+    alone = br.band_returns(one, pd.Series(1.0, index=one.index), bars)["all"]
+    own = bars.loc["A"]
+    first = own.index.get_loc(one.index[0][1]) + 1
+    assert alone.iloc[1] == pytest.approx(1.0 - own["close"].iloc[first] / own["open"].iloc[first])
+    assert alone.sum() == pytest.approx(float(one["ret"].iloc[0]))
+    assert np.sign(found["all"].sum()) == np.sign(labels["ret"].sum())
+
+
 def by_hand(labels: pd.DataFrame, chosen: pd.Series, bars: pd.DataFrame) -> pd.Series:
     total: dict[pd.Timestamp, float] = {}
     for (symbol, stamp), row in labels[chosen].iterrows():
