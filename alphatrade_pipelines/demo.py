@@ -43,7 +43,7 @@ class DemoError(RuntimeError):
 def run_demo(settings: Settings, console: Console) -> None:
     """Train on the past, promote, backtest, then trade later sessions the model never saw; ends with one table.
 
-    Safe to repeat: bars already stored are kept, each run trains a new version and trades on a fresh simulated account.
+    Safe to repeat: what has not changed is kept (bars, features, the model), and each run trades on a fresh simulated account.
     Raises ``SetupError`` outside sim mode, ``SecondSessionError`` while a session runs, ``DemoError`` when a stage fails.
     """
     if settings.mode != "sim":

@@ -306,11 +306,13 @@ def weigh_search(
     splitter = CombinatorialPurgedCV(settings.research.cpcv_groups, settings.research.cpcv_test_groups, config.folds.embargo)
     if not enough_for_paths(rows, splitter, config.min_rows // 2):
         return facts
-    refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own)
+    small = len(rows.y) <= settings.research.cpcv_refit_rows
+    refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own) if small else None
     paths = walk_paths(rows, splitter, config.learner, int(bundle.manifest["trees"]), labels, adjusted, refit).report
     year = math.sqrt(SESSIONS_PER_YEAR)
     return facts | {
         "paths": float(len(paths.sharpes)),
+        "paths_refitted": float(small),
         "paths_sharpe_mean": paths.mean * year,
         "paths_sharpe_sd": paths.deviation * year,
         "paths_sharpe_least": paths.lowest * year,

@@ -124,6 +124,9 @@ class ResearchSettings(_Section):
     seed: int = 7
     cpcv_groups: int = Field(6, ge=0, description="time groups of the combinatorial purged cross-validation; 0 = none (saves its fits)")
     cpcv_test_groups: int = Field(2, ge=1, description="groups each split tests: C(groups, test groups) splits are fitted")
+    cpcv_refit_rows: int = Field(
+        200_000, ge=0, description="above so many rows paths use the final feature statistics, not each split's own"
+    )
 
 
 class RiskSettings(_Section):
