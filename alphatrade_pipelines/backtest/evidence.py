@@ -25,7 +25,7 @@ from alphatrade_pipelines.models.validation import CombinatorialPurgedCV
 FloatArray = npt.NDArray[np.float64]
 GROUPS = 16
 # out-of-fold scores of learners fitted beside each other, where they are present
-SCORES = ("score", "logit")
+SCORES = ("score", "baseline_score")
 # the band a path is traded by: what the configured threshold comes to depends on the calibration, which paths do without
 PATH_BAND = "top quarter"
 

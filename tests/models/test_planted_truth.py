@@ -52,6 +52,7 @@ def test_an_edge_is_found_calibrated_and_passes(tmp_path: Path) -> None:
             say(f"  refused: {failure}")
         assert verdict.metrics["ece"] <= max(0.02, verdict.metrics["ece_noise_95"]) or not verdict.paper.passed
         assert verdict.metrics["log_loss_gain"] > 0
+        assert verdict.metrics["pbo_columns"] == 48, "trees and baseline, six bands, four brackets"
         assert verdict.trained.importance.index[0] == "news"
     assert passed >= 0.8 * EDGES
 

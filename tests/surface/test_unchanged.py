@@ -49,7 +49,7 @@ def test_nothing_changed_nothing_computed_and_within_a_minute(own_home: Path) ->
         elapsed = time.monotonic() - began
         assert [name for name in KEPT if "kept_from_run" not in found[name]] == []
         assert "reliability" in found["model_candidate"], "the page still shows its plots"
-        (event,) = {instance.get_latest_materialization_event(dg.AssetKey("features"))}
+        event = instance.get_latest_materialization_event(dg.AssetKey("features"))
         assert event is not None
         assert event.asset_materialization is not None
         assert event.asset_materialization.metadata[FINGERPRINT].value == found["features"][FINGERPRINT]
