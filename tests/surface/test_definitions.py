@@ -85,6 +85,7 @@ def test_quality_gates_block_where_data_or_integrity_are_at_stake() -> None:
         "bars.bars_are_sound": True,
         "features.no_look_ahead": True,
         "model_evaluation.calibrated": False,
+        "promotion.candidate_accepted": False,
     }
 
 
