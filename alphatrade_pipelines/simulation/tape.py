@@ -41,8 +41,8 @@ class TapePlan:
     days: int
     wildness: float
     silence: float
-    splits: tuple[tuple[str, int, float], ...]
-    dividends: tuple[tuple[str, int, float], ...]
+    splits: tuple[tuple[str, int, float], ...] = ()
+    dividends: tuple[tuple[str, int, float], ...] = ()
 
 
 def sessions_of(plan: TapePlan, calendar: SessionCalendar) -> pd.DataFrame:

@@ -238,6 +238,15 @@ def _offered(exchange: Exchange, symbol: str, position: Decimal) -> list[Violati
     return found
 
 
+def judge_flat(judge: Judge, exchange: Exchange) -> None:
+    """Asked to close everything long ago: nothing is held but what an order at market is closing as soon as somebody trades."""
+    judge.checks["exits end flat"] += 1
+    for symbol, position in exchange.cash_account.positions().items():
+        leaving = closing_quantity(position, [order for order in exchange.book.live() if order.symbol == symbol])
+        if leaving < abs(position) and exchange.assets[symbol].tradable and exchange.market_open:
+            judge.found("exits end flat", f"{symbol}: asked to flatten, {position} held and {leaving} on their way out")
+
+
 def judge_fills(judge: Judge, exchange: Exchange, state: CoreState, config: CoreConfig) -> None:
     """The venue's positions are the sum of what happened; the core has counted each execution of its orders exactly once."""
     if not exchange.tape.actions:

@@ -31,7 +31,7 @@ from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
 from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
 from alphatrade_pipelines.simulation.trader import SeededBrain, SimulatedPace, model
-from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_orders, judge_rest
+from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_flat, judge_orders, judge_rest
 from alphatrade_pipelines.simulation.virtual import VirtualLoop, run
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.commands import Command
@@ -106,6 +106,9 @@ class _Trap:
 
 class World:
     """Build it with a story and call ``play`` once."""
+
+    brain = SeededBrain
+    killed = Killed
 
     def __init__(self, story: Story, core: CoreConfig | None = None) -> None:
         self.story = story
@@ -214,7 +217,7 @@ class World:
         gateway = AlpacaGateway(config, state.fills_from, alive)
         known, closes, last = self._history
         quiet_from = self.loop.epoch + timedelta(seconds=self.calm)
-        brain = SeededBrain(self.story, self.version, closes, last, quiet_from)
+        brain = self.brain(self.story, self.version, closes, last, quiet_from)
         builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
         tools = Instruments(
             gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model
@@ -303,7 +306,7 @@ class World:
                 if trap.left <= 0:
                     self._traps.remove(trap)
                     self._down, self._torn = trap.step["down"], trap.step.get("torn")
-                    raise Killed(point)
+                    raise self.killed(point)
 
     # --- steps --------------------------------------------------------------------------------------------------------------------------
 
@@ -455,11 +458,7 @@ class World:
         self.judge.violations += judge_rest(self.judge, self.exchange, state)
         judge_fills(self.judge, self.exchange, state, self.core)
         if self.story.flatten:
-            self.judge.checks["exits end flat"] += 1
-            held = {symbol: str(qty) for symbol, qty in self.exchange.cash_account.positions().items() if qty}
-            held = {symbol: qty for symbol, qty in held.items() if self.exchange.assets[symbol].tradable}
-            if held and self.exchange.market_open:
-                self.judge.found("exits end flat", f"asked to flatten, still held: {held}")
+            judge_flat(self.judge, self.exchange)
 
     def _finish(self) -> None:
         report, judge = self.report, self.judge
