@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from alphatrade_pipelines.live import gateway, shell
+from alphatrade_pipelines.live import gateway
 from alphatrade_pipelines.live.gateway import AlpacaGateway
 from alphatrade_pipelines.live.transport import Failure, Reach
 from alphatrade_pipelines.live.wire import sdk_request
 from alphatrade_pipelines.simulation import journals
-from alphatrade_pipelines.trading import applying, deciding, entries, orders, positions, refusals, sighting
+from alphatrade_pipelines.trading import applying, entries, orders, positions, refusals, sighting
 from alphatrade_pipelines.trading.domain import OrderClass, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, ClockTicked, Event
 from alphatrade_pipelines.trading.orders import LocalOrder
@@ -137,18 +137,7 @@ def _lie_about_durability(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: dict[str, Plant] = {
     "executions are counted again": _attribute(positions, "count_execution", _count_again),
     "a partly filled entry may sleep for ever": _attribute(entries, "partial_entry_waited", lambda *_: False),
-    "an OCO counts twice": _attribute(LocalOrder, "protective_qty", property(_count_both_legs)),
-    "a refused exit is dropped": _let_exits_drop,
-    "the state depends on more than the journal": lambda patch: patch.setitem(applying._HANDLERS, ClockTicked, _remember_more),
-    "nobody asks for unanswered orders": _attribute(deciding, "settle_unsettled", _nothing),
-    "the protection audit sleeps": _attribute(deciding, "audit_protection", _nothing),
-    "a halt is ignored": _attribute(entries, "entry_denial", lambda *_, **__: None),
-    "differences to the broker are ignored": _attribute(deciding, "reconcile", _nothing),
     "nobody looks at legs": _be_deaf_to_legs,
     "silence is taken for a refusal": _attribute(gateway, "failure_of", _take_silence_for_a_refusal),
     "an empty answer is taken for flat": _attribute(AlpacaGateway, "read_broker", _take_failure_for_flat),
-    "the stop gets lost on its way to the SDK": _attribute(gateway.wire, "sdk_request", _without_stop),
-    "orders are named when they are sent": _attribute(gateway.wire, "sdk_request", _under_another_name),
-    "the journal says durable too early": _lie_about_durability,
-    "trade updates are thrown away and nothing is read": _attribute(shell.Shell, "_update", lambda self, data: shell.asyncio.sleep(0)),
 }
