@@ -66,7 +66,10 @@ def _cancel_strangers(state: CoreState, symbol: str, reason: str) -> Iterator[It
 def _close(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
     held, saga = state.positions.get(symbol), state.exits.get(symbol)
     closing = [order for order in state.live_orders(symbol) if order.purpose == "exit"]
-    if held is None or any(order.is_unsettled for order in closing) or state.has_uncounted_fills(symbol):
+    if held is None:
+        return
+    yield from _alarm_at_rest(state, symbol, closing)
+    if any(order.is_unsettled for order in closing) or state.has_uncounted_fills(symbol):
         return
     if saga is not None and saga.closing is not None:
         return  # the broker was asked to close it; its answer, or the next read, goes on
@@ -74,7 +77,8 @@ def _close(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
     if missing < 0:  # part of it was sold by somebody else: what is left of the exit would flip the position
         yield from cancel_group(state, closing[-1], f"{EXIT_REASON}{reason}")
         return
-    yield from _watch(state, symbol, closing, held)
+    for order in closing:
+        yield from _move_limit(state, order, held)
     if missing > 0 and not (saga is not None and saga.next_try is not None and state.clock < saga.next_try):
         yield from _next_rung(state, held, missing, reason, saga)
 
@@ -115,20 +119,23 @@ def marketable_limit(state: CoreState, held: Position) -> Decimal | None:
     return price.quantize(price_increment(price))
 
 
-def _watch(state: CoreState, symbol: str, closing: list[LocalOrder], held: Position) -> Iterator[Item]:
-    """Exits at rest: a limit is moved after the market; whatever rests for long in an open market is said aloud."""
+def _alarm_at_rest(state: CoreState, symbol: str, closing: list[LocalOrder]) -> Iterator[Item]:
+    """Whatever rests, or has no answer, for long in an open market is said aloud: once per ``exit_stalled_s``, whatever the ticks are."""
+    pause, last = state.config.exit_stalled_s, state.ticked_before
+    if not state.market_open or state.clock != state.ticked_at:
+        return
     for order in closing:
-        if not order.open_qty or not state.market_open:
-            continue
         waited = (state.clock - order.intended_at).total_seconds()
-        yield from _move_limit(state, order, held)
-        before = (state.ticked_before - order.intended_at).total_seconds() if state.ticked_before else 0.0
-        pause = state.config.exit_stalled_s
-        if max(waited, 0.0) // pause > max(before, 0.0) // pause:  # once per pause, whatever the ticks are
-            yield RaiseAlert("CRITICAL", "EXIT_STALLED", f"{symbol}: {order.open_qty} shares wait for a fill since {order.intended_at}")
+        before = (last - order.intended_at).total_seconds() if last is not None else 0.0
+        if order.open_qty and waited // pause > max(before, 0.0) // pause:
+            waits = "an answer" if order.is_unsettled else "a fill"
+            yield RaiseAlert("CRITICAL", "EXIT_STALLED", f"{symbol}: {order.open_qty} shares wait for {waits} since {order.intended_at}")
 
 
 def _move_limit(state: CoreState, order: LocalOrder, held: Position) -> Iterator[Item]:
+    """An exit's limit that the market has run away from follows it."""
+    if not order.open_qty or not state.market_open:
+        return
     head, price = order.head, marketable_limit(state, held)
     if head is None or head.limit_price is None or price is None or price == head.limit_price:
         return

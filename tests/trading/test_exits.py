@@ -20,6 +20,7 @@ from alphatrade_pipelines.trading.events import (
     OrderUpdated,
     Outcome,
     ReplaceEnded,
+    SubmitEnded,
 )
 from alphatrade_pipelines.trading.ids import exit_reason
 from tests.trading.fake_broker import Faults
@@ -471,4 +472,29 @@ def test_flattening_many_goes_on_for_each_until_all_are_flat() -> None:
     del shell.broker._refusal
     shell.settle(4)
     assert shell.broker.positions == {"AAPL": 0, "IBM": 0, "MSFT": 0}
+    assert shell.check() == []
+
+
+def test_an_exit_the_broker_never_answers_for_alarms_too_and_is_not_doubled() -> None:
+    shell = holding()
+    shell.tick(590)
+    shell.faults(Faults(mute_reads=1.0))
+    real = shell.broker._submit
+
+    def silent(request: OrderRequest) -> SubmitEnded:
+        real(request)
+        return SubmitEnded(shell.broker.now, request.client_order_id, Outcome.UNKNOWN, reason="read timeout")
+
+    shell.broker._submit = silent  # type: ignore[method-assign]
+    work = shell.broker.work
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign]
+    for _ in range(10):
+        shell.tick(20)
+        shell.broker.outbox.clear()
+    assert len(rungs(shell)) <= 1
+    shell.broker.work = work  # type: ignore[method-assign]
+    shell.settle(5)
+    assert len(rungs(shell)) == 1
+    assert shell.broker.positions["AAPL"] == 0
+    assert "EXIT_STALLED" in [command.code for command in shell.commands if isinstance(command, RaiseAlert)]
     assert shell.check() == []
