@@ -8,10 +8,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from alphatrade_pipelines import research, servers, trader
+from alphatrade_pipelines import bootstrap, research, servers, trader
 from alphatrade_pipelines.cli import app
 from alphatrade_pipelines.models import ProfileTooWeakError
 from alphatrade_pipelines.models.gate import Criterion, GateReport
@@ -19,6 +20,7 @@ from alphatrade_pipelines.settings import Settings
 from alphatrade_pipelines.trader import SessionPlan
 from alphatrade_pipelines.trading.codec import decode_event, encode_event
 from alphatrade_pipelines.trading.events import ModelSwapped
+from assets.links import mlflow_links
 from tests.surface.house import settings_of
 
 
@@ -114,6 +116,22 @@ def test_a_person_moves_the_alias_and_the_session_follows_but_never_below_its_pr
         research.champion_to_trade(served, "live", "a new session")
     told = [(change.version, change.how) for change in models.trail()]
     assert told == [(first.version, "gate"), (second, "outside"), (first.version, "outside")]
+
+
+def test_dagster_and_mlflow_lead_to_each_other(served: Settings) -> None:
+    models = research.registry(served)
+    version = models.champion()
+    assert version is not None
+    links = mlflow_links(served, version.run_id, version.version)
+    assert str(links["mlflow_run"].value).endswith(f"/runs/{version.run_id}")
+    assert str(links["mlflow_version"].value).endswith(f"/#/models/{version.name}/versions/1")
+    assert all(isinstance(link, dg.UrlMetadataValue) for link in links.values()), "links to click"
+    run = models._client.get_run(version.run_id)
+    page = bootstrap.dagster_page(served, version.tags["dagster.run_id"])
+    assert run.data.tags["dagster.url"] == page
+    assert f"]({page})" in run.data.tags["mlflow.note.content"], "MLflow's page shows it as a link"
+    silent = mlflow_links(settings_of(served.home, servers={"mlflow_port": 1}), version.run_id, "1")
+    assert version.run_id in str(silent["mlflow_run"].value)
 
 
 def test_mlflow_down_leaves_the_session_with_its_model_and_the_command_with_a_reason(
