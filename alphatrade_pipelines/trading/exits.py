@@ -143,8 +143,10 @@ def _move_limit(state: CoreState, order: LocalOrder, held: Position) -> Iterator
     since = order.amend_after or order.intended_at
     if not ran_away or state.clock - since < timedelta(seconds=state.config.exit_reprice_s):
         return
+    if order.filled_qty or order.amend_refusals >= state.config.attempts_before_alarm:
+        # a partly filled order is not replaced (see replacing.py), another cannot be: it makes room for a new one
+        yield from cancel_group(state, order, f"{EXIT_REASON}reprice")
+        return
     moved = replace_order(state, order, head, "exit_reprice", limit_price=price)
     if moved is not None:
         yield moved
-    elif order.filled_qty:  # a partly filled order is not replaced (see replacing.py): it makes room for a new one
-        yield from cancel_group(state, order, f"{EXIT_REASON}reprice")

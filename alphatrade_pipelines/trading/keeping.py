@@ -50,6 +50,9 @@ def _judge_stop(state: CoreState, held: Position, order: LocalOrder, stop: Link,
     if not looser:
         yield from name(state, "stop_moved", held.symbol, detail, "accept", None, price)
         return
+    if order.amend_refusals >= state.config.attempts_before_alarm:  # it cannot be moved: a short moment without beats a wrong stop for good
+        yield from cancel_group(state, order, "stop_moved")
+        return
     back = replace_order(state, order, stop, "stop_moved", stop_price=plan.stop)
     if back is not None:
         if not order.amend_refusals:

@@ -498,3 +498,24 @@ def test_an_exit_the_broker_never_answers_for_alarms_too_and_is_not_doubled() ->
     assert shell.broker.positions["AAPL"] == 0
     assert "EXIT_STALLED" in [command.code for command in shell.commands if isinstance(command, RaiseAlert)]
     assert shell.check() == []
+
+
+def test_a_limit_that_cannot_be_moved_or_has_filled_in_part_makes_room_for_a_new_one() -> None:
+    shell = resting_limit()
+    shell.broker._replace = lambda command: ReplaceEnded(  # type: ignore[method-assign]
+        shell.broker.now, command.client_order_id, command.broker_id, Outcome.REFUSED, None, 422, 42210000, "cannot replace order"
+    )
+    shell.price("AAPL", 97)
+    for _ in range(8):
+        shell.tick(11)
+    assert shell.broker.positions["AAPL"] == 0
+    assert len([command for command in shell.commands if isinstance(command, ReplaceOrder)]) == 3
+    part = resting_limit()
+    (resting,) = [order for order in part.broker.orders if order.live]
+    part.broker._fill(resting, Decimal(50), Decimal(98))
+    part.price("AAPL", 97)
+    part.tick(11)
+    part.tick(11)
+    assert not [command for command in part.commands if isinstance(command, ReplaceOrder)]
+    assert part.broker.positions["AAPL"] == 0
+    assert part.check() == []

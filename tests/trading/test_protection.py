@@ -475,13 +475,25 @@ def test_a_refused_restoration_is_tried_again_and_named_once() -> None:
         shell.broker.now, command.client_order_id, command.broker_id, Outcome.REFUSED, None, 422, 42210000, "cannot replace order"
     )
     move_by_hand(shell, stop="90")
-    for _ in range(5):
-        shell.tick(5)
-    assert len(replacements(shell)) >= 3
+    shell.tick(5)
+    assert len(replacements(shell)) == 2
     del shell.broker._replace
     shell.tick(60)
     assert moved(shell) == [("stop_moved", "restore")]
     assert shell.state.plans["AAPL"].stop == 95
+    assert shell.check() == []
+
+
+def test_a_stop_that_cannot_be_moved_back_makes_room_for_an_oco_at_the_planned_price() -> None:
+    shell = holding()
+    shell.broker._replace = lambda command: ReplaceEnded(  # type: ignore[method-assign]
+        shell.broker.now, command.client_order_id, command.broker_id, Outcome.REFUSED, None, 422, 42210000, "cannot replace order"
+    )
+    move_by_hand(shell, stop="90")
+    for _ in range(30):
+        shell.tick(5)
+    assert len(replacements(shell)) == 3
+    assert [(oco.qty, oco.stop_loss) for oco in ocos(shell)] == [(150, Decimal("95.00"))]
     assert shell.check() == []
 
 
