@@ -268,6 +268,12 @@ def _at_rest(shell: Shell, symbol: str) -> Iterator[str]:
         yield f"{symbol}: {broker.held(symbol)} shares offered, {truth} held"
     if truth and symbol in shell.flat_for_good and broker.market_open:
         yield f"{symbol}: {truth} shares left although asked to flatten"
+    plan = state.plans.get(symbol)
+    for parent in broker.orders if truth > 0 and plan is not None else ():
+        for item in (parent, *parent.legs):
+            ours = parent.client_order_id in state.orders and item.symbol == symbol and item.live
+            if plan is not None and ours and item.stop_price is not None and item.stop_price < plan.stop:
+                yield f"{symbol}: the stop {item.broker_id} is at {item.stop_price}, planned at {plan.stop}"
     for item in broker.everything():
         counted = state.executed.get(item.broker_id, Decimal(0))
         if item.symbol == symbol and counted > item.filled:

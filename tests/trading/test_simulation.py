@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphatrade_pipelines.trading import CoreConfig, applying, deciding, entries, positions
+from alphatrade_pipelines.trading import CoreConfig, applying, deciding, entries, keeping, positions, protection
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.domain import OrderClass
 from alphatrade_pipelines.trading.orders import LocalOrder, Phase
@@ -203,6 +203,8 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the protection audit sleeps": _attribute(deciding, "audit_protection", _nothing),
     "a halt is ignored": _attribute(entries, "entry_denial", _no_denial),
     "differences to the broker are ignored": _attribute(deciding, "reconcile", _nothing),
+    "a stop moved away stays where it is": _attribute(keeping, "_judge_stop", _nothing),
+    "a fraction of a share is left naked": _attribute(protection, "trim_fraction", _nothing),
 }
 
 
