@@ -59,6 +59,9 @@ class Decision:
     @property
     def headline(self) -> str:
         """The decision in one sentence, with its reasons."""
+        if self.profile and self.champion != self.version:
+            real = "; ".join(line for report in self.reports if not report.passed for line in report.failures)
+            return f"version {self.version} passed only the {self.profile} gate; champion stays {self.champion}, which passed more: {real}"
         if self.profile:
             over = f" after version {self.before}" if self.before and self.before != self.version else ""
             weaker = [line for report in self.reports if not report.passed for line in report.failures]
@@ -158,7 +161,8 @@ def gate_thresholds() -> GateThresholds:
 
 
 def decide_promotion(settings: Settings, version: str, metrics: dict[str, float], by: str = "") -> Decision:
-    """Judge a version for both profiles and promote it by the strongest it passes; a refused version leaves the champion alone.
+    """Judge a version for both profiles and promote it by the strongest it passes; a refused version leaves the champion alone, and so does
+    one that passed a weaker profile than the champion holds.
 
     The decision is attached to the version's MLflow run (``decision/``) and tagged on it. ``by`` goes into the trail of champions.
     """
@@ -171,7 +175,9 @@ def decide_promotion(settings: Settings, version: str, metrics: dict[str, float]
     passed = [report for report in reports if report.passed]
     for report in reports:
         models.record_report(version, report)
-    if passed:
+    # a version good enough for paper only must not take the place of one that real money follows: the next live session would find none
+    weaker = bool(passed and before and before.profile and PROFILES.index(passed[-1].profile) < PROFILES.index(_profile(before.profile)))
+    if passed and not weaker:
         models.promote(version, passed[-1], by)
     champion = models.champion()
     decision = Decision(
@@ -372,6 +378,10 @@ def _headline(name: str, performance: Performance, result: BacktestResult) -> st
 def rollback_champion(settings: Settings, reason: str, by: str = "") -> str:
     """Make the previous champion champion again; returns its version. Raises ``NoPromotedModelError`` without one."""
     return registry(settings).rollback(reason, by).version
+
+
+def _profile(name: str) -> Profile:
+    return "live" if name == "live" else "paper"
 
 
 def champion_to_trade(settings: Settings, mode: Mode, who: str) -> tuple[Bundle, ModelRef]:

@@ -33,8 +33,10 @@ def promotion(
     decision = research.decide_promotion(
         settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run_id}"
     )
-    if decision.profile:
+    if decision.champion == decision.version:
         context.log.info(decision.headline)
+    elif decision.profile:
+        context.log.warning(decision.headline)
     else:
         context.log.error("ALERT %s", decision.headline)
     return dg.MaterializeResult(

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from alphatrade_pipelines import bootstrap, research, servers, trader
 from alphatrade_pipelines.cli import app
 from alphatrade_pipelines.models import ProfileTooWeakError
+from alphatrade_pipelines.models._mlflow import store
 from alphatrade_pipelines.models.gate import Criterion, GateReport
 from alphatrade_pipelines.settings import Settings
 from alphatrade_pipelines.trader import SessionPlan
@@ -116,6 +117,23 @@ def test_a_person_moves_the_alias_and_the_session_follows_but_never_below_its_pr
         research.champion_to_trade(served, "live", "a new session")
     told = [(change.version, change.how) for change in models.trail()]
     assert told == [(first.version, "gate"), (second, "outside"), (first.version, "outside")]
+
+
+def test_a_version_for_paper_does_not_take_the_place_of_one_for_real_money(own_home: Path) -> None:
+    settings = settings_of(own_home)
+    models = research.registry(settings)
+    first = models.champion()
+    assert first is not None
+    models.record_report(first.version, GateReport("live", (Criterion("ece", 0.01, "<=", 0.02, True),)))
+    with store(settings.tracking_uri):
+        second = models._client.create_model_version(
+            first.name, source=first.source, run_id=first.run_id, tags=dict(first.tags), model_id=first.source.split("/")[-1]
+        )
+    metrics = {**models.metrics(first), "no_look_ahead": 1.0}
+    decision = research.decide_promotion(settings, str(second.version), metrics)
+    assert (decision.profile, decision.champion) == ("paper", first.version)
+    assert f"passed only the paper gate; champion stays {first.version}" in decision.headline
+    assert research.champion_to_trade(settings, "live", "a session")[1].version == first.version
 
 
 def test_dagster_and_mlflow_lead_to_each_other(served: Settings) -> None:
