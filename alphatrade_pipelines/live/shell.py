@@ -72,6 +72,8 @@ PRE_OPEN = timedelta(hours=1)
 # a read is slow from here on, and corporate actions that could not be read are asked for again after so long
 SLOW_READ_S = 5.0
 ACTIONS_PAUSE_S = 30.0
+# where the market's time runs faster than ours, it is no silence if a bar came so many of our seconds ago
+HASTY_S = 10.0
 ALERT_LOG = {"INFO": "info", "WARNING": "warning", "CRITICAL": "error"}
 
 
@@ -163,6 +165,7 @@ class Shell:
         self._finding: asyncio.Task[None] | None = None
         self._listing: asyncio.Task[None] | None = None
         self._assets_of: tuple[date, bool] | None = None
+        self._heard_at = float("-inf")
         self._renew_at = timedelta(0)
         self._bars_lost = False
         self._read_again = ""
@@ -350,6 +353,7 @@ class Shell:
 
     def _bar(self, bar: BarArrived) -> None:
         self._bars_heard.heard(self.now)
+        self._heard_at = asyncio.get_running_loop().time()
         self._renew_at = timedelta(0)
         if "bars" in self.vitals.troubles:  # it speaks again: what it kept to itself is read before this bar is decided on
             self.vitals.good("bars")
@@ -384,7 +388,8 @@ class Shell:
     async def _watch_bars(self) -> None:
         assert self._clock is not None
         silence = self._bars_heard.silence(self.now, self._clock.is_open)
-        if silence is None:
+        hasty = self.free_running and asyncio.get_running_loop().time() - self._heard_at < HASTY_S
+        if silence is None or hasty:
             return
         detail = f"no bar for {silence.total_seconds():.0f} s of an open market"
         if "bars" not in self.vitals.troubles:

@@ -26,7 +26,9 @@ def entry_denial(state: CoreState, signal: Signal) -> Denial | None:
 
 def is_broker_stale(state: CoreState) -> bool:
     """No read of the broker has succeeded for too long: what it holds is anybody's guess."""
-    return state.broker_seen_at is None or state.clock - state.broker_seen_at > timedelta(seconds=state.config.read_max_age_s)
+    config = state.config
+    longest = timedelta(seconds=max(config.read_max_age_s, 4 * config.reconcile_interval_s))
+    return state.broker_seen_at is None or state.clock - state.broker_seen_at > longest
 
 
 def _session_denial(state: CoreState) -> Denial | None:

@@ -17,7 +17,7 @@ class CoreConfig:
     ``partial_entry_wait_s``: how long a partly filled entry (whose bracket legs are still asleep) may stay unprotected before its
     remainder is cancelled and the filled part gets an OCO. 0 acts at once; use it where time moves in coarse steps.
     ``stream_lost_interval_s``: how often the broker is read while no trade updates come; ``read_max_age_s``: no entry when the last read
-    that succeeded is older.
+    that succeeded is older (four intervals at least).
     ``default_stop`` / ``default_target``: distances for positions that arrive without a plan (found at start, manual trades).
     Entries: not below ``min_entry_qty`` shares when they are halved; not on a last price older than ``price_max_age_s``; with
     ``entries_when_closed`` they queue for the open; none in the last ``no_entry_before_close_s`` of a session.

@@ -13,6 +13,8 @@ ZERO = Decimal(0)
 def covered_qty(state: CoreState, symbol: str) -> Decimal:
     """Shares of ``symbol`` that a live stop at the broker protects: ours, and those of others in the same account."""
     ours = sum((order.protective_qty for order in state.live_orders(symbol)), ZERO)
+    if not state.strangers:
+        return ours
     held = state.positions.get(symbol)
     exit_side = Side.SELL if held is None or held.qty > 0 else Side.BUY
     return ours + sum((_foreign_stop(item.order, exit_side) for item in state.strangers.values() if item.order.symbol == symbol), ZERO)

@@ -20,6 +20,7 @@ from alphatrade_pipelines.trading.domain import TERMINAL_STATUSES, BrokerOrder, 
 NOT_YET_WORKING = frozenset({"", "pending_new", "accepted", "pending_review", "accepted_for_bidding"})
 # Alpaca: "order cannot be replaced when the status is accepted, pending_new, pending_cancel or pending_replace"
 REPLACEABLE = frozenset({"new", "held"})
+_ENDED_UNFILLED = TERMINAL_STATUSES - {"filled"}
 ZERO = Decimal(0)
 
 
@@ -164,7 +165,7 @@ class LocalOrder:
     @property
     def live_legs(self) -> list[Link]:
         """Legs that may still fill. Legs of a bracket whose entry ended unfilled or partly filled never wake up."""
-        if self.request.order_class is OrderClass.BRACKET and self.status in TERMINAL_STATUSES and self.status != "filled":
+        if self.request.order_class is OrderClass.BRACKET and self.status in _ENDED_UNFILLED:
             return []
         return [leg for leg in self.legs.values() if leg.is_live or self._awaited(leg)]
 
@@ -181,18 +182,20 @@ class LocalOrder:
     @property
     def protective_qty(self) -> Decimal:
         """Shares this group protects with a live stop: an OCO counts once, a bracket only after its entry filled completely."""
-        if (self.phase is not Phase.LIVE and self.status != "replaced") or self.outdated:
+        status, order_class = self.status, self.request.order_class  # asked of every order at every tick
+        if (self.phase is not Phase.LIVE and status != "replaced") or self.outdated:
             return ZERO
-        order_class = self.request.order_class
-        if order_class is OrderClass.BRACKET and self.status != "filled":
+        if order_class is OrderClass.BRACKET and status != "filled":
             return ZERO
         # an elected stop may end its profit order as "replaced" (by the stop): then the stop alone goes on
-        if order_class is OrderClass.OCO and not self.parent_live and self.status != "replaced":
+        if order_class is OrderClass.OCO and status != "replaced" and not self.parent_live:
             return ZERO
-        group_left = self.request.qty - sum((leg.filled_qty for leg in self.legs.values()), ZERO)
+        group_left = self.request.qty
+        for leg in self.legs.values():
+            group_left -= leg.filled_qty
         if order_class is OrderClass.OCO:
             group_left -= self.filled_qty
-        if self._waits_for_legs or (order_class is OrderClass.OCO and not self.legs_known):
+        if not self.legs_known and order_class in (OrderClass.BRACKET, OrderClass.OCO):
             return group_left
         stops = sum((leg.qty - leg.filled_qty for leg in self.live_legs if leg.is_stop), ZERO)
         return min(stops, group_left)
