@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from alphatrade_pipelines.live.throttle import Lane
+from alphatrade_pipelines.live.transport import ThrottledError
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import Outcome, SubmitEnded
 from tests.faults.stage import PATIENCE, Script, flat, play
@@ -74,19 +75,20 @@ async def test_f04_a_burst_of_429_with_handshakes(tmp_path: Path) -> None:
 
 
 async def test_f04_our_own_limit_keeps_below_the_brokers(tmp_path: Path) -> None:
-    """The venue allows 120 requests a minute, the session itself 100. Reads have used up what they may and wait for their turn: the exit
+    """The venue allows 720 requests a minute, the session itself 600. Reads have used up what they may and wait for their turn: the exit
     does not wait with them, and the venue never has to refuse."""
-    script = Script(DAY, [("AAA", 1, 2)], patience=replace(PATIENCE, requests_per_minute=100), server={"requests_per_minute": 120})
+    script = Script(DAY, [("AAA", 1, 2)], patience=replace(PATIENCE, requests_per_minute=600), server={"requests_per_minute": 720})
     async with play(script, tmp_path) as stage:
-        stage.reads_may_hang = True
         await stage.until_minute(4)
-        shell = stage.session.shell  # type: ignore[union-attr]
-        while not shell.is_reading:
-            shell.reread("more than it may")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(shell.finish_reading(), 1.5)
+        assert stage.positions()
+        stage.reads_may_hang = True
+        throttle = stage.session.tools.broker._throttle  # type: ignore[union-attr]
+        with suppress(ThrottledError):
+            while True:
+                throttle.take(Lane.READ, patience_s=0.0)
+        stage.session.shell.reread("it has to wait for its turn")  # type: ignore[union-attr]
         await stage.ask("flatten")
         await stage.until(lambda: not stage.positions(), steps=6)
         assert stage.taken("sell") == 1
-        assert all(limit._taken < 120 for limit in stage.server.gate._limits.values())
+        assert all(limit._taken < 720 for limit in stage.server.gate._limits.values())
         assert all(one.http_status != 429 for one in stage.journaled(SubmitEnded))
