@@ -124,7 +124,10 @@ def _submit_ended(state: CoreState, event: SubmitEnded) -> Iterator[Item]:
 
 
 def _cancel_ended(state: CoreState, event: CancelEnded) -> Iterator[Item]:
+    """Not taken: most often it has ended already, and an exit may be waiting for that word. One order is sooner asked for than all read."""
     if event.outcome is not Outcome.CONFIRMED:
+        if event.broker_id in state.by_broker:
+            yield ProbeOrder(state.by_broker[event.broker_id])
         yield ReadBroker(f"cancellation of {event.broker_id}: {event.outcome}")
 
 

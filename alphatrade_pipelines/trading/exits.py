@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
-from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
+from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import CancelIntended, CloseIntended, Event, OrderIntended
 from alphatrade_pipelines.trading.ids import EXIT_REASON, client_order_id, exit_decision
@@ -46,13 +46,14 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
 
 
 def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[Item]:
-    """Ask once to cancel a group; ask again, and read the broker, when no word came for ``cancel_retry_s``."""
+    """Ask once to cancel a group; ask for the order, read the broker, and ask again, when no word came for ``cancel_retry_s``."""
     target, asked = order.cancel_target, order.cancel_asked_at
     if target is None:
         return
     if asked is not None and state.clock - asked < timedelta(seconds=state.config.cancel_retry_s):
         return
     if asked is not None:
+        yield ProbeOrder(order.request.client_order_id)
         yield ReadBroker(f"no word on the cancellation of {order.request.client_order_id}")
     yield CancelIntended(state.clock, target, order.request.symbol, reason)
 

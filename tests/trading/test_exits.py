@@ -519,3 +519,14 @@ def test_a_limit_that_cannot_be_moved_or_has_filled_in_part_makes_room_for_a_new
     assert not [command for command in part.commands if isinstance(command, ReplaceOrder)]
     assert part.broker.positions["AAPL"] == 0
     assert part.check() == []
+
+
+def test_a_cancellation_that_comes_too_late_is_answered_by_asking_for_the_order() -> None:
+    """Reads are slow and queue behind everything; the exit waits for one order only."""
+    shell = holding()
+    shell.broker.cancel_all("AAPL")  # somebody was faster, and nobody told us
+    shell.broker.outbox.clear()
+    shell.broker._read = lambda: None  # type: ignore[method-assign]
+    shell.tick(600)
+    assert shell.broker.positions["AAPL"] == 0
+    assert ProbeOrder(next(iter(shell.state.orders))) in shell.commands
