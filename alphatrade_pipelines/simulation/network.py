@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -108,7 +109,7 @@ class Traffic:
     failures: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     down_since: float | None = None  # the first failing request after the last good one began then
-    refused_at: float | None = None
+    in_flight: dict[int, float] = field(default_factory=dict)  # requests without an answer so far, and when they began
 
     def count(self, outcome: str) -> None:
         """One more request that ended so."""
@@ -131,12 +132,15 @@ class Line:
         self.traffic = Traffic()
         self._loop, self._latency, self._cut, self._boundary = loop, latency, cut, boundary
         self._routes, self._server = Routes(), server
+        self._numbers = count()
         server.add_rest(cast(web.UrlDispatcher, self._routes))
         self._gate, self._faults = server.middlewares
 
     def exchange(self, request: requests.PreparedRequest, timeout: tuple[float, float]) -> requests.Response:
         """One request and its answer, or the exception of ``requests`` that says how far it got."""
         began, what = self._loop.time(), "read" if request.method == "GET" else "write"
+        number = next(self._numbers)
+        self.traffic.in_flight[number] = began
         try:
             response = self._carry(request, timeout, what)
         except requests.ConnectionError as error:
@@ -145,6 +149,8 @@ class Line:
         except requests.Timeout as error:
             self._failed(began, type(error).__name__)
             raise
+        finally:
+            del self.traffic.in_flight[number]
         if response.status_code >= 500 or response.status_code in (302, 401, 429) or (response.status_code == 403 and what == "read"):
             self._failed(began, str(response.status_code))
         else:

@@ -37,7 +37,16 @@ from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
-from alphatrade_pipelines.trading.events import AccountSeen, ClockTicked, CloseIntended, Event, OrderIntended, PriceSeen, SubmitEnded
+from alphatrade_pipelines.trading.events import (
+    AccountSeen,
+    ClockTicked,
+    CloseIntended,
+    Event,
+    OrderIntended,
+    OrderUpdated,
+    PriceSeen,
+    SubmitEnded,
+)
 from alphatrade_pipelines.trading.state import CoreState
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.errors import VenueError
@@ -53,6 +62,7 @@ RESTART_AFTER = 15.0  # a process whose start failed is started again so much la
 CHECK_SECONDS = 120.0  # before the last close: the market is open, everything must be at rest
 
 
+SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached
 CLOCK_AHEAD = timedelta(seconds=3)  # after a clock that was ahead (F27) the core's time stands still until it is caught up with
 
 
@@ -266,13 +276,20 @@ class World:
             self.judge.commanded(before, engine.state, event, commands)
             if not isinstance(event, ClockTicked | PriceSeen | AccountSeen) and self._running is not None:
                 self._running.nudge()
-            if isinstance(event, SubmitEnded):
-                self._refusals.pop(engine.state.orders[event.client_order_id].request.symbol, None)
-                if event.http_status is not None:
-                    self._refusals[engine.state.orders[event.client_order_id].request.symbol] = self.loop.time()
+            self._note_refusal(event, engine.state)
             return commands
 
         engine.handle = watched  # type: ignore[method-assign]
+
+    def _note_refusal(self, event: Event, state: CoreState) -> None:
+        """The venue turned an order away, at once or after it had taken it: until the next attempt it is the venue that will not."""
+        if isinstance(event, SubmitEnded):
+            symbol = state.orders[event.client_order_id].request.symbol
+            self._refusals.pop(symbol, None)
+            if event.http_status is not None:
+                self._refusals[symbol] = self.loop.time()
+        elif isinstance(event, OrderUpdated) and event.event == "rejected":
+            self._refusals[event.order.symbol] = self.loop.time()
 
     def _catch_up(self, after: pd.Timestamp, now: datetime) -> pd.DataFrame:
         frame = self.exchange.tape.frame
@@ -437,6 +454,8 @@ class World:
             return "not reconciled"
         if self.line.traffic.down_since is not None:
             return "requests fail"
+        if any(self.loop.time() - since > SLOW_ANSWER for since in self.line.traffic.in_flight.values()):
+            return "an answer is slow"
         if symbol in exchange.halts or not exchange.assets[symbol].tradable:
             return "not tradable"
         blocked = exchange.restrictions
