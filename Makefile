@@ -11,7 +11,7 @@ export GX_ANALYTICS_ENABLED := False
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test prove-venue soak ui check bench leaks clean distclean browser-test lock
+.PHONY: help demo test prove-venue simulate soak ui check bench leaks clean distclean browser-test lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ browser-test: $(VENV)/.dev  ## only the tests that need Chromium
 
 prove-venue: $(VENV)/.dev  ## the long form of the venue's property tests: 600 random lives of an account, 600 hostile requests a kind
 	@VENUE_EXAMPLES=600 $(BIN)/python -m pytest tests/venue/exchange/test_properties.py tests/venue/server/test_hostile_fuzz.py --timeout 0
+
+simulate: $(VENV)/.dev  ## 500 simulated sessions with every fault, about five minutes on two cores
+	@$(BIN)/alphatrade simulate --sessions 500 --seed 1
 
 soak: $(VENV)/.dev  ## 10,000 simulated sessions with every fault
 	@$(BIN)/alphatrade simulate --sessions 10000 --seed 1

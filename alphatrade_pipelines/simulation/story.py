@@ -42,7 +42,8 @@ class StoryError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Story:
     """One session. ``profile``: the venue's fill profile; ``partial_fills``: chance of an order filling in parts; ``signal_rate``: chance
-    of a signal a bar and symbol; ``journal``: memory or sqlite; ``flatten``: at the end everything is to be closed."""
+    of a signal a bar and symbol; ``journal``: memory or sqlite; ``flatten``: at the end everything is to be closed; ``algo``: how orders
+    are worked (docs/execution.md)."""
 
     seed: int
     tape: TapePlan
@@ -53,6 +54,7 @@ class Story:
     allow_short: bool
     journal: str
     flatten: bool
+    algo: str = "auto"
     steps: tuple[Step, ...] = field(default=())
 
     def to_json(self) -> str:
@@ -103,6 +105,7 @@ def draw_story(seed: int) -> Story:
         allow_short=rng.random() < 0.25,
         journal="sqlite" if rng.random() < 0.08 else "memory",
         flatten=rng.random() < 0.3,
+        algo=rng.choice(("auto", *["single"] * 8, "twap", "vwap", "pov", "shortfall")),
         steps=tuple(sorted(steps, key=lambda step: step["at"])),
     )
 

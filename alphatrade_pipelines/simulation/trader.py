@@ -180,6 +180,8 @@ class SimulatedPace:
             return (1.0, 2.0, 5.0)[self._quiet] if self._quiet < 3 else 10.0
         if session.tools.builder._parts:
             return 2.0 if self._quiet < 3 else 21.0
+        if state.parents and self._exchange.market_open:
+            return 60.0
         if not self._exchange.market_open:
             return 1000.0 if self._quiet < 2 else 1e9
         self._idle += 1

@@ -143,7 +143,7 @@ class Judge(Ledger):
             if not isinstance(command, SubmitOrder):
                 continue
             order = state.orders[command.request.client_order_id]
-            if order.purpose != "entry":
+            if order.purpose not in ("entry", "slice"):
                 continue
             self.checks["no entry while halted or unknown"] += 1
             symbol = command.request.symbol
@@ -184,6 +184,19 @@ def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderInten
         judge.checks["one intent, one order"] += 1
         if len(names) > 1:
             judge.found("one intent, one order", f"decision {decision} became {', '.join(names)}")
+
+
+def judge_parents(judge: Judge, exchange: Exchange, intents: dict[str, OrderIntended], parents: Mapping[str, Decimal]) -> None:
+    """A decision that is worked in slices never trades more than it was for. ``parents``: shares by decision."""
+    traded: dict[str, Decimal] = {}
+    for cid, intent in intents.items():
+        order = exchange.book.by_client_id.get(cid)
+        if order is not None and intent.decision_id in parents and intent.purpose in ("slice", "unwind"):
+            traded[intent.decision_id] = traded.get(intent.decision_id, ZERO) + order.filled_qty
+    for decision, qty in traded.items():
+        judge.checks["one intent, one order"] += 1
+        if qty > parents[decision] and not exchange.tape.actions:
+            judge.found("one intent, one order", f"decision {decision} was for {parents[decision]} shares, its slices traded {qty}")
 
 
 def judge_rest(judge: Judge, exchange: Exchange, state: CoreState) -> list[Violation]:

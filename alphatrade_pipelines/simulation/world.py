@@ -31,7 +31,7 @@ from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
 from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
 from alphatrade_pipelines.simulation.trader import SeededBrain, SimulatedPace, model
-from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_flat, judge_orders, judge_rest
+from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_flat, judge_orders, judge_parents, judge_rest
 from alphatrade_pipelines.simulation.virtual import VirtualLoop, run
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.commands import Command
@@ -44,9 +44,11 @@ from alphatrade_pipelines.trading.events import (
     Event,
     OrderIntended,
     OrderUpdated,
+    ParentOpened,
     PriceSeen,
     SubmitEnded,
 )
+from alphatrade_pipelines.trading.execution import Algo, ExecutionConfig
 from alphatrade_pipelines.trading.state import CoreState
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.errors import VenueError
@@ -125,7 +127,8 @@ class World:
         self.calendar = SessionCalendar()
         tape = build(story.tape, self.calendar)
         start = start_of(story.tape, self.calendar)
-        self.core = core or CoreConfig(allow_short=story.allow_short, partial_entry_wait_s=3.0)
+        slicing = ExecutionConfig(algo=Algo(story.algo), slice_s=90.0, horizon_s=900.0, max_slices=4)
+        self.core = core or CoreConfig(allow_short=story.allow_short, partial_entry_wait_s=3.0, execution=slicing)
         self.loop = VirtualLoop(start)
         fidelity = Fidelity(partial_fill_probability=story.partial_fills)
         self.exchange = Exchange(tape, ExchangeConfig(start=start, profile=story.profile, seed=story.seed, fidelity=fidelity))
@@ -483,6 +486,7 @@ class World:
         report, judge = self.report, self.judge
         intents: dict[str, OrderIntended] = {}
         closings: Counter[str] = Counter()
+        parents: dict[str, Decimal] = {}
         state = CoreState.initial(self.core)
         for seq, event in self.store.events():
             apply(state, event)
@@ -491,7 +495,10 @@ class World:
                 intents.setdefault(event.request.client_order_id, event)
             if isinstance(event, CloseIntended):
                 closings[event.symbol] += 1
+            if isinstance(event, ParentOpened):
+                parents[event.parent.decision_id] = event.parent.qty
         judge_orders(judge, self.exchange, intents, closings, self.by_hand)
+        judge_parents(judge, self.exchange, intents, parents)
         judge.checks["replay gives the state"] += 1
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
@@ -500,6 +507,7 @@ class World:
         report.violations, report.checks = judge.violations, judge.checks
         report.longest = {name: float(value) for name, value in judge.longest.items()}
         report.journal_hash, report.requests = self.store.head, self.line.traffic.requests
+        report.orders["parent"] = len(parents)
         report.orders.update(intent.purpose for intent in intents.values())
         report.orders["fills"] = len(self.exchange.book.fills)
 

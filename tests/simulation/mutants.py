@@ -14,8 +14,8 @@ from alphatrade_pipelines.live.gateway import AlpacaGateway
 from alphatrade_pipelines.live.transport import Failure, Reach
 from alphatrade_pipelines.live.wire import sdk_request
 from alphatrade_pipelines.simulation import journals
-from alphatrade_pipelines.trading import applying, entries, orders, positions, refusals, sighting
-from alphatrade_pipelines.trading.domain import OrderClass, OrderRequest
+from alphatrade_pipelines.trading import applying, deciding, entries, orders, positions, sighting
+from alphatrade_pipelines.trading.domain import OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, ClockTicked, Event
 from alphatrade_pipelines.trading.orders import LocalOrder
 from alphatrade_pipelines.trading.state import CoreState
@@ -40,24 +40,6 @@ _count_execution = positions.count_execution
 def _count_again(state: CoreState, execution: Any) -> bool:
     state.executions.pop(positions.execution_key(execution), None)
     return _count_execution(state, execution)
-
-
-_protective_qty: Any = LocalOrder.protective_qty.fget
-
-
-def _count_both_legs(order: LocalOrder) -> Any:
-    return (2 if order.request.order_class is OrderClass.OCO else 1) * _protective_qty(order)
-
-
-def _drop_the_exit(state: CoreState, symbol: str, *_: Any) -> None:
-    state.exits.pop(symbol, None)
-    state.plans.pop(symbol, None)
-    state.leaving = ""
-
-
-def _let_exits_drop(patch: pytest.MonkeyPatch) -> None:
-    for room in (refusals, applying, sighting):
-        patch.setattr(room, "exit_refused", _drop_the_exit)
 
 
 _SERIAL = count()
@@ -98,13 +80,6 @@ def _take_failure_for_flat(self: AlpacaGateway, at: Any, began: Any) -> BrokerSe
     return replace(seen, positions=()) if next(_SERIAL) % 2 else seen
 
 
-def _without_stop(request: OrderRequest) -> Any:
-    """A bracket whose stop is forgotten on its way to the SDK."""
-    if request.order_class is OrderClass.BRACKET:
-        request = replace(request, order_class=OrderClass.OTO, stop_loss=None)
-    return sdk_request(request)
-
-
 def _under_another_name(request: OrderRequest) -> Any:
     """The name of an order is drawn when it is sent."""
     return sdk_request(replace(request, client_order_id=f"{request.client_order_id[:30]}-{next(_SERIAL)}"))
@@ -134,10 +109,27 @@ def _lie_about_durability(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(journals.MemoryStore, "reopen", _lose_what_waits)
 
 
+def _forget_the_last_row(self: journals.MemoryStore, torn: float | None) -> None:
+    self._rows.pop()
+    del self._read[len(self._rows) :]
+    self.head = journals.GENESIS
+    for number, body in enumerate(self._rows, 1):
+        self.head = journals.row_hash(self.head, number, body)
+
+
 MUTANTS: dict[str, Plant] = {
     "executions are counted again": _attribute(positions, "count_execution", _count_again),
     "a partly filled entry may sleep for ever": _attribute(entries, "partial_entry_waited", lambda *_: False),
+    "the state depends on more than the journal": lambda patch: patch.setitem(applying._HANDLERS, ClockTicked, _remember_more),
+    "the protection audit sleeps": _attribute(deciding, "audit_protection", _nothing),
+    "a halt is ignored": _attribute(entries, "entry_denial", lambda *_, **__: None),
+    "differences to the broker are ignored": _attribute(deciding, "reconcile", _nothing),
     "nobody looks at legs": _be_deaf_to_legs,
     "silence is taken for a refusal": _attribute(gateway, "failure_of", _take_silence_for_a_refusal),
     "an empty answer is taken for flat": _attribute(AlpacaGateway, "read_broker", _take_failure_for_flat),
+    "orders are named when they are sent": _attribute(gateway.wire, "sdk_request", _under_another_name),
+    "the journal says durable too early": _lie_about_durability,
+    "executions are not counted": _attribute(positions, "count_execution", lambda *_: False),
+    "nothing is ever cancelled": _attribute(LocalOrder, "cancel_target", property(lambda _: None)),
+    "a restart forgets the last row": _attribute(journals.MemoryStore, "reopen", _forget_the_last_row),
 }
