@@ -192,9 +192,12 @@ def simulate(
     shrink: Annotated[bool, typer.Option(help="cut the story of the first failing seed down to what matters")] = True,
 ) -> None:
     """Deterministic simulation: whole sessions with every fault on one virtual clock; exit code 1 when a rule is broken."""
+    from functools import partial
+
     from alphatrade_pipelines.simulation import command
 
-    failed = command.replay(story, print) if story else command.simulate(seed, sessions, jobs, shrink, _settings().home, print)
+    say = partial(print, flush=True)
+    failed = command.replay(story, say) if story else command.simulate(seed, sessions, jobs, shrink, _settings().home, say)
     if failed:
         raise typer.Exit(1)
 
