@@ -8,6 +8,7 @@ from alphatrade_pipelines import logs
 from alphatrade_pipelines.settings import load_settings
 from assets.data import bars, bars_are_sound, raw_bars, raw_bars_are_sound
 from assets.features import feature_state, features, no_look_ahead
+from assets.health import champion_is_fit, inputs_are_comparable, model_health
 from assets.live import execution_quality, pnl_attribution
 from assets.models import calibrated, labels, model_candidate, model_evaluation
 from assets.registry import candidate_accepted, promotion
@@ -32,11 +33,20 @@ defs = dg.Definitions(
         model_evaluation,
         backtest_report,
         promotion,
+        model_health,
         live_session,
         execution_quality,
         pnl_attribution,
     ],
-    asset_checks=[raw_bars_are_sound, bars_are_sound, no_look_ahead, calibrated, candidate_accepted],
+    asset_checks=[
+        raw_bars_are_sound,
+        bars_are_sound,
+        no_look_ahead,
+        calibrated,
+        candidate_accepted,
+        champion_is_fit,
+        inputs_are_comparable,
+    ],
     jobs=[ingest, retrain, live_execution, flatten_all, reset_breakers, rollback_model],
     schedules=[nightly_retrain, market_open],
     sensors=[model_staleness, feature_drift, live_watchdog],

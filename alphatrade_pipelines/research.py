@@ -39,11 +39,13 @@ REQUIRED_PROFILE: dict[str, Profile] = {"sim": "paper", "paper": "paper", "live"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a sensor saw. ``key`` is equal for equal findings, so that one cause asks once."""
+    """What a sensor saw. ``key`` is equal for equal findings, so that one cause asks once; ``alarm``: what a person must look at, because
+    a retrain would not mend it."""
 
     fires: bool
     detail: str
     key: str
+    alarm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,10 +442,8 @@ def model_details(settings: Settings, version: str) -> list[Any]:
     return render.details(info, models.metrics(info), bootstrap.mlflow_pages(settings))
 
 
-_NO_CHAMPION = Finding(False, "no champion yet: the first retrain is a person's decision", "none")
-
-
-def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
+def champion_bundle(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
+    """The champion's version and its verified bundle; None when there is no champion."""
     from alphatrade_pipelines.models.errors import NoPromotedModelError
     from alphatrade_pipelines.models.promoted import load_promoted
 
@@ -455,12 +455,17 @@ def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | None:
     return None if version is None else (version, bundle)
 
 
+def champion_version(settings: Settings) -> VersionInfo | None:
+    """The champion as the registry names it, without reading its bundle; None before the first one."""
+    return registry(settings).champion() if _has_store(settings) else None
+
+
 def trained_on_all(settings: Settings) -> str:
     """Which champion was trained on exactly the bars now in the store, as a sentence; empty when there are others or no usable champion."""
     from alphatrade_pipelines.models.errors import BundleFormatError
 
     try:
-        facts = _champion(settings)
+        facts = champion_bundle(settings)
     except BundleFormatError:
         return ""
     store = bootstrap.bar_store(settings)
@@ -490,74 +495,6 @@ def nothing_new_to_learn(settings: Settings) -> str:
         return ""
     seen = trained_on_all(settings)
     return f"{seen}, and source {settings.market.source} does not grow" if seen else ""
-
-
-def staleness_finding(settings: Settings) -> Finding:
-    """Is the champion older than the data allow, or do its resolved live predictions score worse than the base rate?
-
-    Age is counted in market time: from the newest outcome the champion knows to the newest bar a model may be trained on, so a
-    simulation of the past is not stale merely because its data are old.
-    """
-    from alphatrade_pipelines.models.errors import BundleFormatError
-    from alphatrade_pipelines.models.staleness import age_staleness, score_staleness
-
-    try:
-        facts = _champion(settings)
-    except BundleFormatError as error:  # after an upgrade nothing can trade until there is a new model: that is as stale as it gets
-        return Finding(True, f"the champion cannot be used: {error}", "format")
-    if facts is None:
-        return _NO_CHAMPION
-    version, bundle = facts
-    bars = bootstrap.bar_store(settings).read()
-    newest = bootstrap.training_bars(settings, bars).index.get_level_values("timestamp").max()
-    limit = timedelta(days=settings.model.max_age_days)
-    age = age_staleness(datetime.fromisoformat(bundle.manifest["known_through"]), newest.to_pydatetime(), limit)
-    name = f"champion {version.version}"
-    if age.stale:
-        detail = f"{name} knows nothing of the last {age.age.days} days (limit {limit.days})"
-        return Finding(True, detail, f"{version.version}:age:{newest.date()}")
-    resolved = resolved_predictions(settings, version.version, bars)
-    if resolved.empty:
-        return Finding(False, f"{name} is {age.age.days} days old; no live prediction of it is resolved yet", version.version)
-    score = score_staleness(resolved, registry(settings).metrics(version)["base_rate"])
-    detail = (
-        f"{name}: evidence {score.evidence:.2f} of {1 / score.false_alarm_rate:.0f} against it in {score.resolved} resolved predictions"
-    )
-    return Finding(score.stale, detail, f"{version.version}:score:{resolved['t1'].max().date()}")
-
-
-def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -> pd.DataFrame:
-    """Live predictions of a version, from the journals of the mode in force, with the outcomes the bars now know.
-
-    Index (symbol, bar start), columns t1, label, probability: what ``models.staleness.score_staleness`` wants. Empty before any session.
-    """
-    import pandas as pd
-
-    from alphatrade_pipelines.market import SessionCalendar, adjust_forward
-    from alphatrade_pipelines.models.labels import make_labels, triple_barrier
-    from alphatrade_pipelines.trading.domain import Side
-    from alphatrade_pipelines.trading.events import SignalReceived
-
-    rows = {}
-    for path in journal_files(settings):
-        for event in read_events(path):
-            if isinstance(event, SignalReceived) and event.signal.model_version == version:
-                signal = event.signal
-                way = 1.0 if signal.side is Side.BUY else -1.0
-                rows[signal.symbol, pd.Timestamp(signal.decision_time)] = (signal.probability, signal.volatility, way)
-    stamps = pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
-    known = SessionCalendar().known_at(stamps, bootstrap.timeframe(settings))
-    asked = pd.MultiIndex.from_arrays([bars.index.get_level_values("symbol"), known])
-    names = ["probability", "volatility", "side"]
-    seen = pd.DataFrame([rows.get(key, (float("nan"),) * 3) for key in asked], index=bars.index, columns=names)
-    if seen["probability"].isna().all():
-        return pd.DataFrame({"t1": [], "label": [], "probability": []})
-    adjusted, label = adjust_forward(bars), bootstrap.label_config(settings)
-    if label.kind == "trend":
-        outcome = make_labels(adjusted, seen["volatility"], label)
-    else:  # on the side the signal took, whatever the primary rule would say of today's features
-        outcome = triple_barrier(adjusted, seen["volatility"], label.barrier, side=seen["side"])
-    return outcome[["t1", "label"]].join(seen["probability"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -645,32 +582,3 @@ def read_events(path: Path) -> list[Event]:
 
     with bootstrap.journal_reader(load_settings(), path) as reader:
         return [event for _, event in reader.events()]
-
-
-def drift_finding(settings: Settings) -> Finding:
-    """Have the last ``model.drift_window`` sessions' features moved away from what the champion was trained on?"""
-    from alphatrade_pipelines.models.drift import feature_drift
-    from alphatrade_pipelines.models.errors import BundleFormatError
-
-    try:
-        facts = _champion(settings)
-    except BundleFormatError as error:
-        return Finding(False, f"the champion cannot be used: {error}", "format")
-    if facts is None:
-        return _NO_CHAMPION
-    version, bundle = facts
-    bars = bootstrap.bar_store(settings).read()
-    stamps = bars.index.get_level_values("timestamp")
-    recent = stamps >= stamps.unique().sort_values()[-settings.model.drift_window :].min()
-    features = bundle.feature_pipeline().transform(bars)[recent].dropna(how="all")
-    report = feature_drift(bundle.json("drift_reference.json"), features)
-    moved = report.drifted
-    share = len(moved) / len(report.table)
-    named = f", furthest {', '.join(moved[:8])}" if moved else ""
-    detail = f"champion {version.version}: {len(moved)} of {len(report.table)} features drifted{named}"
-    if share < settings.model.drift_share:
-        return Finding(False, detail, version.version)
-    spent = trained_on_all(settings)
-    if spent:
-        return Finding(False, f"{detail}; but a retrain cannot help: {spent}", version.version)
-    return Finding(True, detail, f"{version.version}:drift:{stamps.max().date()}")

@@ -113,6 +113,10 @@ class ModelSettings(_Section):
     max_age_days: int = Field(30, ge=1, description="staleness: days of usable data the champion may not know")
     drift_window: int = Field(60, ge=10, description="sessions whose features are compared with the training distribution")
     drift_share: float = Field(0.25, gt=0, le=1, description="share of drifted features that asks for a retrain")
+    false_alarm_rate: float = Field(
+        0.001, gt=0, lt=1, description="score test: a right model is called stale at most once in 1 / rate predictions, on average"
+    )
+    retrain_cooldown_hours: float = Field(24.0, ge=0, description="sensors ask for no other retrain so soon after one they asked for")
 
 
 class ResearchSettings(_Section):

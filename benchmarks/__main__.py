@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bars import bars
+from benchmarks.drift import drift
 from benchmarks.features import features, regime
 from benchmarks.labels import labels
 from benchmarks.models import models
@@ -78,6 +79,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "regime": regime,
     "models": models,
     "labels": labels,
+    "drift": drift,
     "backtest": backtest,
     "journal": journal,
     "core": core,

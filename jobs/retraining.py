@@ -19,8 +19,8 @@ ingest = dg.define_asset_job(
 
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.groups("data", "features", "models", "research", "registry"),
-    description="The whole walk: newest bars, checks, features, labels, candidate, evaluation, backtest, promotion gate",
+    selection=dg.AssetSelection.groups("data", "features", "models", "research", "registry", "monitoring"),
+    description="The whole walk: newest bars, checks, features, labels, candidate, evaluation, backtest, promotion; the champion's health",
     executor_def=dg.in_process_executor,
 )
 

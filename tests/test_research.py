@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alphatrade_pipelines import research
+from alphatrade_pipelines import monitoring, research
 from alphatrade_pipelines.models import BundleFormatError
 from alphatrade_pipelines.settings import Settings, load_settings
 
@@ -46,8 +46,8 @@ def test_the_night_follows_the_exchange_calendar(evening: str, reason: str) -> N
 def test_nothing_is_skipped_before_the_first_champion(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     assert research.nothing_new_to_learn(settings) == ""
-    assert not research.staleness_finding(settings).fires
-    assert not research.drift_finding(settings).fires
+    assert not monitoring.staleness_finding(settings).fires
+    assert not monitoring.drift_finding(settings).fires
 
 
 def test_a_champion_of_another_format_asks_for_a_retrain_instead_of_breaking_the_sensors(
@@ -56,11 +56,11 @@ def test_a_champion_of_another_format_asks_for_a_retrain_instead_of_breaking_the
     def older(settings: Settings) -> None:
         raise BundleFormatError(1, 2)
 
-    monkeypatch.setattr(research, "_champion", older)
+    monkeypatch.setattr(research, "champion_bundle", older)
     settings = load_settings(home=tmp_path)
-    stale = research.staleness_finding(settings)
+    stale = monitoring.staleness_finding(settings)
     assert stale.fires
     assert "format 1" in stale.detail
     assert "Train again" in stale.detail
-    assert not research.drift_finding(settings).fires  # one cause, one request
+    assert not monitoring.drift_finding(settings).fires  # one cause, one request
     assert research.nothing_new_to_learn(settings) == ""

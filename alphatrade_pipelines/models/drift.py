@@ -1,12 +1,17 @@
-"""Have the features moved away from what the model was trained on?
+"""Have the features, the predictions or the regimes moved away from what the model was trained on?
 
 Kolmogorov-Smirnov on effective sample sizes with Benjamini-Hochberg control over the features, an effect size so that a significant
 trifle is no alarm, and the population stability index with its own null distribution: under no change PSI (1/n + 1/m)^-1 is
 chi-square with bins - 1 degrees of freedom (Yurdakul 2018), so its threshold depends on n where the usual 0.1 does not.
+
+How much evidence a recent window holds is learned in training (:mod:`dependence`), on thousands of rows: sixty rows are too few to see
+that they repeat each other, and a test that asks them alone calls every slow feature drifted. A feature so slow that the window holds
+hardly one independent value cannot be tested; it counts only where its values leave everything training ever saw.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +19,31 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from alphatrade_pipelines.models.dependence import Dependence, dependence
 from alphatrade_pipelines.models.errors import ModelDataError
 
 FloatArray = npt.NDArray[np.float64]
 MIN_ROWS = 20
+MISSING_RISE = 0.05
+# independent values from which on a window can be tested; share of values beyond all of training that no test is needed for
+TESTABLE, BEYOND = 3.0, 0.5
+LOW, HIGH = "_low_vol", "_high_vol"
 
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
     """``table`` has one row a feature: ks, p_value, q_value (Benjamini-Hochberg), psi, psi_threshold, shift (in reference standard
-    deviations), missing, missing_reference, n_effective, drifted. At most ``alpha`` of the alarms are false in expectation."""
+    deviations), beyond (share of values outside the training range), missing, missing_reference, n_effective, drifted. At most
+    ``alpha`` of the tests' alarms are false in expectation.
+
+    ``prediction``: the same row for the model's probabilities, None without predictions. ``regimes``: one row a regime with its share of
+    time in training (reference) and recently, and ``z``, the difference in standard errors; empty without regime features.
+    """
 
     table: pd.DataFrame
     alpha: float
+    prediction: pd.Series | None = None
+    regimes: pd.DataFrame | None = None
 
     @property
     def drifted(self) -> list[str]:
@@ -34,68 +51,109 @@ class DriftReport:
         moved = self.table[self.table["drifted"]].sort_values("ks", ascending=False, kind="stable")
         return [str(name) for name in moved.index]
 
+    @property
+    def share(self) -> float:
+        """Drifted features among those that could show it: enough independent values to test, or drifted by leaving the training range."""
+        could = int(((self.table["n_effective"] >= TESTABLE) | self.table["drifted"]).sum())
+        return len(self.drifted) / could if could else 0.0
 
-def drift_reference(features: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The features room's reference (quantiles, decile shares, moments, share missing) with the effective size of each column.
 
-    Raises ModelDataError for a feature without a single value.
+def drift_reference(features: pd.DataFrame, probabilities: pd.Series) -> dict[str, Any]:
+    """What a bundle keeps of its training: ``features`` by name and ``probability`` (out of fold: as on rows the model does not know).
+
+    Each entry is the features room's reference (quantiles, decile shares, moments, share missing) with the column's dependence and
+    effective size. Index of both: (symbol, timestamp). Raises ModelDataError for a feature without a single value.
     """
     from alphatrade_pipelines.features import drift_reference as describe
 
-    reference = describe(features)
-    for name, facts in reference.items():
-        if not facts["count"]:
-            raise ModelDataError(f"values of the feature {name}", "NaN only", "Load more history or drop the feature.")
-        facts["n_effective"] = effective_rows(features[name])
-    return reference
+    described = describe(features.assign(**{_PREDICTION: probabilities}))
+    entries = {name: _measured(name, facts, features.get(name, probabilities)) for name, facts in described.items()}
+    return {"probability": entries.pop(_PREDICTION), "features": entries}
 
 
-def effective_rows(series: pd.Series) -> float:
-    """Independent values with the same information, n (1 - r) / (1 + r) for first-order autocorrelation r, per symbol and summed.
+_PREDICTION = " probability"  # no feature's name begins with a space
 
-    Symbols are taken as independent; features that share a market factor hold less than this says.
+
+def _measured(name: str, facts: dict[str, Any], values: pd.Series) -> dict[str, Any]:
+    if not facts["count"]:
+        raise ModelDataError(f"values of the feature {name.strip()}", "NaN only", "Load more history or drop the feature.")
+    found = dependence(values)
+    symbols = values.index.get_level_values("symbol").nunique()
+    return facts | {
+        "autocorrelation_time": found.time,
+        "independent_symbols": found.symbols,
+        "n_effective": found.effective(facts["count"], symbols),
+    }
+
+
+def feature_drift(
+    reference: Mapping[str, Any],
+    features: pd.DataFrame,
+    probabilities: pd.Series | None = None,
+    alpha: float = 0.05,
+    min_shift: float = 0.03,
+) -> DriftReport:
+    """Compare recent ``features`` (and the model's ``probabilities`` on them) with a bundle's ``drift_reference.json``.
+
+    A feature has drifted when its q-value is below ``alpha`` AND its KS distance exceeds ``min_shift`` (a shift of 0.1 standard deviations
+    of a normal is 0.04), when values went missing that used to be there, or when most lie where training had none. Raises ModelDataError
+    for a missing column or fewer than 20 rows.
     """
-    total = 0.0
-    for _symbol, rows in series.groupby(level="symbol"):
-        x = rows.to_numpy(dtype=np.float64)
-        x = x[np.isfinite(x)]
-        if len(x) < 3 or np.ptp(x) == 0.0:
-            total += min(len(x), 1)
-            continue
-        d = x - x.mean()
-        r = float(np.clip((d[1:] * d[:-1]).sum() / (d**2).sum(), 0.0, 0.999))
-        total += max(len(x) * (1.0 - r) / (1.0 + r), 1.0)
-    return total
-
-
-def feature_drift(reference: dict[str, dict[str, Any]], features: pd.DataFrame, alpha: float = 0.05, min_shift: float = 0.1) -> DriftReport:
-    """Compare recent ``features`` with a bundle's ``drift_reference.json``.
-
-    A feature has drifted when its q-value is below ``alpha`` AND its KS distance exceeds ``min_shift`` (a tenth of all values moved), or
-    when values went missing that used to be there. Raises ModelDataError for a missing column or fewer than 20 rows.
-    """
-    absent = [name for name in reference if name not in features]
+    entries: dict[str, dict[str, Any]] = reference["features"]
+    absent = [name for name in entries if name not in features]
     if absent:
-        raise ModelDataError(f"the features {list(reference)}", f"no {', '.join(absent)}")
+        raise ModelDataError(f"the features {list(entries)}", f"no {', '.join(absent)}")
     if len(features) < MIN_ROWS:
         raise ModelDataError(f"at least {MIN_ROWS} recent rows", str(len(features)), "Wait for more bars.")
-    table = pd.DataFrame({name: _compare(facts, features[name], alpha) for name, facts in reference.items()}).T
+    table = pd.DataFrame({name: _compare(facts, features[name], alpha) for name, facts in entries.items()}).T
     table.insert(2, "q_value", benjamini_hochberg(table["p_value"].to_numpy(dtype=np.float64)))
     moved = (table["q_value"] < alpha) & (table["ks"] > min_shift)
-    gone = table["missing"] > table["missing_reference"] + 0.05
-    return DriftReport(table.assign(drifted=(moved | gone).to_numpy(dtype=bool)), alpha)
+    gone = table["missing"] > table["missing_reference"] + MISSING_RISE
+    table = table.assign(drifted=(moved | gone | (table["beyond"] > BEYOND)).to_numpy(dtype=bool))
+    prediction = None
+    if probabilities is not None and len(probabilities):
+        row = _compare(reference["probability"], probabilities, alpha)
+        prediction = pd.Series({**row, "drifted": row["p_value"] < alpha and row["ks"] > min_shift}, name="probability")
+    return DriftReport(table, alpha, prediction, regime_occupancy(entries, features))
 
 
-def _compare(facts: dict[str, Any], recent: pd.Series, alpha: float) -> dict[str, float]:
+def regime_occupancy(entries: Mapping[str, Mapping[str, Any]], features: pd.DataFrame) -> pd.DataFrame:
+    """Mean filtered probability of each volatility regime in training and now, with the difference in standard errors.
+
+    A market spends months in one regime, so a recent window holds few independent looks: large differences of occupancy are normal, and
+    ``z`` says how normal. The middle regime is what the other two leave.
+    """
+    low = next((name for name in entries if name.endswith(LOW)), None)
+    if low is None or (high := low.removesuffix(LOW) + HIGH) not in entries:
+        return pd.DataFrame({"reference": [], "recent": [], "z": []})
+    shares, rows = {}, {}
+    for regime, name in (("low", low), ("high", high)):
+        facts, recent = entries[name], features[name].dropna()
+        n = _dependence(facts).effective(len(recent), recent.index.get_level_values("symbol").nunique())
+        shares[regime] = (float(facts["mean"]), float(recent.mean()) if len(recent) else float("nan"))
+        error = float(facts["std"]) * np.sqrt(1.0 / max(n, 1.0) + 1.0 / float(facts["n_effective"]))
+        rows[regime] = (*shares[regime], (shares[regime][1] - shares[regime][0]) / error if error > 0 else 0.0)
+    middle = tuple(1.0 - shares["low"][k] - shares["high"][k] for k in range(2))
+    ordered = {"low": rows["low"], "middle": (*middle, float("nan")), "high": rows["high"]}
+    return pd.DataFrame.from_dict(ordered, orient="index", columns=["reference", "recent", "z"])
+
+
+def _dependence(facts: Mapping[str, Any]) -> Dependence:
+    return Dependence(float(facts["autocorrelation_time"]), float(facts["independent_symbols"]))
+
+
+def _compare(facts: Mapping[str, Any], recent: pd.Series, alpha: float) -> dict[str, float]:
     from scipy.stats import chi2, kstwobign
 
     values = recent.to_numpy(dtype=np.float64)
-    present = np.sort(values[np.isfinite(values)])
+    finite = np.isfinite(values)
+    present = np.sort(values[finite])
     row = {"missing": 1.0 - len(present) / len(values), "missing_reference": float(facts["missing"])}
     if len(present) == 0:
-        return {"ks": 1.0, "p_value": 0.0, "psi": np.inf, "psi_threshold": 0.0, "shift": np.nan, "n_effective": 0.0} | row
+        return {"ks": 1.0, "p_value": 0.0, "psi": np.inf, "psi_threshold": 0.0, "shift": np.nan, "beyond": 0.0, "n_effective": 0.0} | row
     quantiles = np.asarray(facts["quantiles"], dtype=np.float64)
-    n, m = effective_rows(recent), float(facts["n_effective"])
+    symbols = recent.index[finite].get_level_values("symbol").nunique()
+    n, m = _dependence(facts).effective(len(present), symbols), float(facts["n_effective"])
     distance = ks_distance(quantiles, present)
     pairs = n * m / (n + m)
     expected = np.asarray(facts["shares"], dtype=np.float64)
@@ -106,6 +164,7 @@ def _compare(facts: dict[str, Any], recent: pd.Series, alpha: float) -> dict[str
         "psi": psi(expected, counts / len(present), min(n, m)),
         "psi_threshold": float(chi2.ppf(1.0 - alpha, max(len(expected) - 1, 1)) / pairs),
         "shift": (float(present.mean()) - facts["mean"]) / facts["std"] if facts["std"] > 0 else 0.0,
+        "beyond": float(np.mean((present < quantiles[0]) | (present > quantiles[-1]))),
         "n_effective": n,
     } | row
 

@@ -1,8 +1,11 @@
 """Is the model still worth following? Its age, and a test of its live probabilities against their outcomes.
 
-The test is a betting one (Ville 1939; Shafer 2021): the product of base-rate likelihood over model likelihood is a fair game if the
-model's probabilities are right, so the chance that it ever multiplies the stake by 1/alpha is at most alpha. An accuracy threshold on the
-last 100 trades has no such guarantee: at a true 55 % it cries wolf in a quarter of all looks.
+The test is a betting one (Ville 1939; Shafer 2021): the ratio of another forecaster's likelihood to the model's is a fair game if the
+model's probabilities are right. The other forecasters are the base rate and the model itself recalibrated (too sure, not sure enough,
+too high, too low, the wrong way round); the stake is spread over them. A model that was right for years may go wrong tomorrow, so every
+new prediction opens a new game and the evidence is the sum over games (Shiryaev-Roberts form of an e-detector; Shin, Ramdas & Rinaldo
+2023): under a right model the mean number of predictions before a false alarm at 1/alpha is at least 1/alpha, however often one looks.
+An accuracy threshold on the last 100 trades has no such guarantee: at a true 55 % it cries wolf in a quarter of all looks.
 """
 
 from __future__ import annotations
@@ -16,6 +19,11 @@ import pandas as pd
 
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import log_losses
+
+FloatArray = npt.NDArray[np.float64]
+ACCURACY_WINDOW = 100
+# (shift, slope) of log odds a rival believes in: too high, too low, too sure, not sure enough, the wrong way round
+RIVALS = ((-0.4, 1.0), (0.4, 1.0), (0.0, 0.5), (0.0, 2.0), (0.0, -1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +41,25 @@ class AgeReport:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """``evidence`` is the e-value against the model: below 1 it speaks for it, at 1 / ``false_alarm_rate`` the model is called stale.
+    """``evidence`` against the model, at its end; at 1 / ``false_alarm_rate`` the model is called stale.
 
-    ``log_loss_gain``: base-rate minus model log loss over the ``resolved`` predictions (positive = the model helps), ``accuracy`` for
-    people, ``runs`` the number of sequences without overlap that the evidence is averaged over.
+    ``peak``: the most it ever was. ``log_loss_gain``: base-rate minus model log loss over the ``resolved`` predictions (positive = the
+    model helps); ``accuracy`` of the last :data:`ACCURACY_WINDOW`, for people; ``runs``: sequences without overlap the evidence is
+    averaged over.
     """
 
     resolved: int
     runs: int
     evidence: float
+    peak: float
     log_loss_gain: float
     accuracy: float
     false_alarm_rate: float
 
     @property
     def stale(self) -> bool:
-        """True when the evidence reaches its limit; under a right model this happens at most at the stated rate."""
-        return self.evidence >= 1.0 / self.false_alarm_rate
+        """True when the evidence has reached its limit; under a right model at most once in 1 / rate predictions of a run on average."""
+        return self.peak >= 1.0 / self.false_alarm_rate
 
 
 def age_staleness(known_through: datetime, now: datetime, limit: timedelta = timedelta(days=30)) -> AgeReport:
@@ -59,32 +69,60 @@ def age_staleness(known_through: datetime, now: datetime, limit: timedelta = tim
     return AgeReport(now - known_through, limit)
 
 
-def score_staleness(predictions: pd.DataFrame, base_rate: float, last: int = 100, false_alarm_rate: float = 0.01) -> ScoreReport:
-    """Test the ``last`` resolved predictions.
+def score_staleness(predictions: pd.DataFrame, base_rate: float, false_alarm_rate: float = 0.001) -> ScoreReport:
+    """Test all resolved predictions of one model, in the order in which they were resolved.
 
     ``predictions``: index (symbol, timestamp), columns t1 (resolved when), label (0/1), probability, as the model gave it at the time.
     Predictions that overlap in time are not independent: they are dealt into sequences without overlap, each a fair game, and the
-    mean of fair games is fair. The rate holds for one look at a window of fixed length, not over all windows ever looked at.
+    mean of the sequences' evidence is evidence. Many overlapping predictions therefore teach little: twenty symbols held for ten days
+    hold the evidence of one symbol a fortnight, more or less.
     Raises ModelDataError for missing columns or a base rate outside (0, 1).
     """
     absent = [name for name in ("t1", "label", "probability") if name not in predictions]
     if absent or not 0.0 < base_rate < 1.0:
         raise ModelDataError("columns t1, label, probability and a base rate inside (0, 1)", f"no {absent}, base rate {base_rate}")
-    recent = predictions.sort_values("t1", kind="stable").tail(last)
-    if recent.empty:
-        return ScoreReport(0, 0, 1.0, 0.0, float("nan"), false_alarm_rate)
-    y, p = recent["label"].to_numpy(np.float64), recent["probability"].to_numpy(np.float64)
+    if predictions.empty:
+        return ScoreReport(0, 0, 0.0, 0.0, 0.0, float("nan"), false_alarm_rate)
+    rows = predictions.sort_values("t1", kind="stable")
+    y, p = rows["label"].to_numpy(np.float64), rows["probability"].to_numpy(np.float64)
+    path = evidence_path(rows, base_rate)
+    right = ((p > 0.5) == (y > 0.5))[-ACCURACY_WINDOW:]
     gain = log_losses(y, np.full(len(y), base_rate)) - log_losses(y, p)
-    run = _runs(recent)
-    totals = np.bincount(run, weights=-gain)
     return ScoreReport(
-        resolved=len(recent),
-        runs=len(totals),
-        evidence=float(np.exp(totals).mean()),
+        resolved=len(rows),
+        runs=int(_runs(rows).max()) + 1,
+        evidence=float(path[-1]),
+        peak=float(path.max()),
         log_loss_gain=float(gain.mean()),
-        accuracy=float(((p > 0.5) == (y > 0.5)).mean()),
+        accuracy=float(right.mean()),
         false_alarm_rate=false_alarm_rate,
     )
+
+
+def evidence_path(rows: pd.DataFrame, base_rate: float) -> FloatArray:
+    """Evidence against the model after each resolved prediction; ``rows`` as in :func:`score_staleness`, sorted by ``t1``.
+
+    In each run R_k = (R_k-1 + 1) x likelihood ratio for every rival; the mean over rivals and over runs is what is returned.
+    """
+    y, p = rows["label"].to_numpy(np.float64), rows["probability"].to_numpy(np.float64)
+    rivals = np.vstack([np.full(len(p), base_rate), *(_recalibrated(p, shift, slope) for shift, slope in RIVALS)])
+    ratio = np.exp(log_losses(y, p) - np.array([log_losses(y, rival) for rival in rivals]))
+    run = _runs(rows)
+    standing = np.zeros((int(run.max()) + 1, len(rivals)))
+    path, total = np.empty(len(rows)), 0.0
+    for k in range(len(rows)):
+        before = standing[run[k]].mean()
+        standing[run[k]] = (standing[run[k]] + 1.0) * ratio[:, k]
+        total += standing[run[k]].mean() - before
+        path[k] = total / len(standing)
+    return path
+
+
+def _recalibrated(p: FloatArray, shift: float, slope: float) -> FloatArray:
+    """The model's probabilities with their log odds stretched and moved."""
+    odds = shift + slope * np.log(p / (1.0 - p))
+    rival: FloatArray = 1.0 / (1.0 + np.exp(-odds))
+    return rival
 
 
 def _runs(rows: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -133,7 +133,7 @@ def train(
         "calibrator.json": canonical_json(calibration.map.to_dict()),
         "venn_abers.json": canonical_json(bounds_to_dict(calibration.bounds)),
         "baseline.json": canonical_json(baseline.to_dict()),
-        "drift_reference.json": canonical_json(drift_reference(rows.X)),
+        "drift_reference.json": canonical_json(drift_reference(rows.X, oof["probability"])),
         "baseline_correlation.json": canonical_json(baseline_correlation(bars)),
         "sizing.json": canonical_json(payoff.to_dict()),
     }

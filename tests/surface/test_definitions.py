@@ -24,6 +24,7 @@ GROUPS = {
     "models": {"labels", "model_candidate", "model_evaluation"},
     "research": {"backtest_report"},
     "registry": {"promotion"},
+    "monitoring": {"model_health"},
     "live": {"live_session", "execution_quality", "pnl_attribution"},
 }
 JOBS = {"ingest", "retrain", "live_execution", "flatten_all", "reset_breakers", "rollback_model"}
@@ -86,6 +87,8 @@ def test_quality_gates_block_where_data_or_integrity_are_at_stake() -> None:
         "features.no_look_ahead": True,
         "model_evaluation.calibrated": False,
         "promotion.candidate_accepted": False,
+        "model_health.champion_is_fit": False,
+        "model_health.inputs_are_comparable": False,
     }
 
 

@@ -15,7 +15,18 @@ from alphatrade_pipelines.models.registry import VersionInfo
 from alphatrade_pipelines.settings import Settings
 from tests.surface.house import settings_of
 
-WALK = ("raw_bars", "bars", "feature_state", "features", "labels", "model_candidate", "model_evaluation", "backtest_report", "promotion")
+WALK = (
+    "raw_bars",
+    "bars",
+    "feature_state",
+    "features",
+    "labels",
+    "model_candidate",
+    "model_evaluation",
+    "backtest_report",
+    "promotion",
+    "model_health",
+)
 # what a person wants to find on the page of each asset
 TOLD = {
     "raw_bars": {"rows", "data_hash", "new_rows", "source_facts"},
@@ -27,6 +38,7 @@ TOLD = {
     "model_evaluation": {"metrics", "values_probed"},
     "backtest_report": {"trials", "effective_trials", "deflated_sharpe", "pbo", "paths", "unseen_return", "tearsheets", "equity"},
     "promotion": {"profile", "champion", "decision", "gate", "mlflow_run"},
+    "model_health": {"champion", "age_days", "features_table", "predictions", "regimes", "drift", "evidence", "missing_bars", "alarm"},
 }
 PLOTS = {
     "bars": "closes",
@@ -34,6 +46,7 @@ PLOTS = {
     "labels": "exits",
     "model_candidate": "reliability",
     "backtest_report": "equity",
+    "model_health": "drift",
 }
 
 
@@ -77,6 +90,8 @@ def test_the_walk_is_one_successful_run_with_every_gate_passed(instance: dg.Dags
         "no_look_ahead": True,
         "calibrated": True,
         "candidate_accepted": True,
+        "champion_is_fit": True,
+        "inputs_are_comparable": True,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap, monitoring
 from alphatrade_pipelines.market import SampleSource
 from alphatrade_pipelines.settings import Settings
 from assets.data import PERIODS, latest_period
@@ -18,11 +19,11 @@ from tests.surface.house import instance_of, repository, settings_of
 EVENING = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
 
 
-def tick(settings: Settings, sensor: str) -> Any:
+def tick(settings: Settings, sensor: str, cursor: str | None = None) -> Any:
     """One evaluation, as the daemon makes it; the answer holds run requests or the reason for none."""
     with instance_of(settings.home) as instance:
         house = repository(settings)
-        context = dg.build_sensor_context(instance=instance, repository_def=house, resources={"settings": settings})
+        context = dg.build_sensor_context(instance=instance, repository_def=house, resources={"settings": settings}, cursor=cursor)
         return house.get_sensor_def(sensor).evaluate_tick(context)
 
 
@@ -64,8 +65,34 @@ def test_staleness_asks_for_the_newest_period_once_per_cause(trained_home: Path)
     assert request.run_key.startswith("model_staleness:1:age:")
 
 
-def grown(home: Path, shake: float) -> Settings:
-    """Daily files that go on where the sample ends, each day's move ``shake`` times as wide; published as the bars of source files."""
+def test_what_cannot_have_changed_is_not_worked_out_again(trained_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(trained_home)
+    first = tick(settings, "feature_drift")
+    monkeypatch.setattr(monitoring, "drift_finding", lambda settings: pytest.fail("nothing has changed"))
+    again = tick(settings, "feature_drift", first.cursor)
+    assert "nothing new since" in again.skip_message
+    assert again.cursor == first.cursor
+
+
+def test_after_a_retrain_that_a_sensor_asked_for_both_wait(own_home: Path) -> None:
+    """Whatever became of it: a retrain that fails is not started again every ten minutes."""
+    settings = settings_of(own_home, research={"holdout_sessions": 0})
+    run = dg.DagsterRun(
+        job_name="retrain", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.FAILURE, tags={"alphatrade/trigger": "feature_drift"}
+    )
+    with instance_of(own_home) as instance:
+        instance.add_run(run)
+    waits = tick(settings, "model_staleness")
+    assert not waits.run_requests
+    assert "was asked for less than 1 day" in waits.skip_message
+    assert run.run_id[:8] in waits.skip_message
+    impatient = settings_of(own_home, research={"holdout_sessions": 0}, model={"retrain_cooldown_hours": 0})
+    assert len(tick(impatient, "model_staleness").run_requests) == 1
+
+
+def grown(home: Path, shake: float, feed: float = 1.0) -> Settings:
+    """Daily files that go on where the sample ends, each day's move ``shake`` times as wide, volumes those of a feed that sees ``feed`` of
+    them; published as the bars of source files."""
     import numpy as np
     import pandas as pd
 
@@ -75,11 +102,20 @@ def grown(home: Path, shake: float) -> Settings:
     last = bars.index.get_level_values("timestamp").max()
     opens = SessionCalendar().sessions(last + pd.Timedelta(days=1), last + pd.Timedelta(days=120))["open"]
     draw, parts = np.random.default_rng(5), [bars]
+    usual = bars.groupby(level="symbol")["volume"].apply(lambda volume: volume.iloc[-120:].median())
     for symbol, rows in bars.groupby(level="symbol"):
         closes = rows["close"].iloc[-1] * np.exp(np.cumsum(draw.normal(0, 0.01 * shake, len(opens))))
         before = np.r_[rows["close"].iloc[-1], closes[:-1]]
         high, low = np.maximum(before, closes) * (1 + 0.004 * shake), np.minimum(before, closes) * (1 - 0.004 * shake)
-        plain = {"open": before, "high": high, "low": low, "close": closes, "volume": 1e7 * shake, "split": 1.0, "dividend": 0.0}
+        plain = {
+            "open": before,
+            "high": high,
+            "low": low,
+            "close": closes,
+            "volume": usual[symbol] * shake * feed * np.exp(draw.normal(0, 0.3, len(opens))),
+            "split": 1.0,
+            "dividend": 0.0,
+        }
         index = pd.MultiIndex.from_product([[symbol], pd.DatetimeIndex(opens)], names=["symbol", "timestamp"])
         parts.append(pd.DataFrame(plain, index=index)[list(rows.columns)])
     settings = settings_of(home, market={"source": "files", "files": {"path": home / "files"}})
@@ -89,15 +125,32 @@ def grown(home: Path, shake: float) -> Settings:
 
 
 def test_shaken_markets_are_drift(own_home: Path) -> None:
-    settings = grown(own_home, shake=4.0)
+    settings = grown(own_home, shake=12.0)
     first, second = tick(settings, "feature_drift"), tick(settings, "feature_drift")
     (request,) = first.run_requests
     assert request.tags["alphatrade/trigger"] == "feature_drift"
     assert "features drifted" in request.tags["alphatrade/reason"]
-    assert "furthest" in (detail := research.drift_finding(settings).detail)
+    assert "furthest" in (detail := monitoring.drift_finding(settings).detail)
     assert "vol_garman_klass_21" in detail  # ranges are what was shaken
     assert [again.run_key for again in second.run_requests] == [request.run_key]
     assert request.run_key.startswith("feature_drift:1:drift:2013-")
+
+
+def test_a_change_of_the_volume_feed_is_told_and_asks_for_no_retrain(own_home: Path) -> None:
+    """A retrain on consolidated volume before and a single venue's after would learn the switch."""
+    from assets.health import model_health
+
+    settings = grown(own_home, shake=1.0, feed=0.03)
+    seen = tick(settings, "feature_drift")
+    assert not seen.run_requests
+    assert "the volume feed changed on 2013-03" in seen.skip_message
+    assert "drifted features are explained by it" in seen.skip_message
+    health = monitoring.model_health(settings)
+    assert health is not None
+    assert health.inputs.feed is not None
+    assert health.inputs.feed.factor == pytest.approx(0.03, rel=0.35)
+    page = model_health(settings=settings).metadata
+    assert "volume feed changed" in str(page["alarm"])
 
 
 def test_the_night_after_a_training_on_the_same_bars_is_skipped(trained_home: Path) -> None:
