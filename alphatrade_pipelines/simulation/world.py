@@ -191,6 +191,8 @@ class World:
                 self.report.struck[f"crash {death}"] += 1
                 self.report.struck["F25"] += 1
                 pause, torn = self._down, self._torn
+                if torn is not None and self.story.journal == "sqlite":
+                    self.report.struck["torn journal tail"] += 1
             except BrokerUnavailableError:
                 self.report.struck["start refused"] += 1
                 pause, torn = RESTART_AFTER, None
@@ -504,6 +506,7 @@ class World:
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
         for error in self.loop.faults:
             judge.found("the session lives", f"{type(error).__name__} in the background: {error}")
+        judge.checks["the session lives"] += report.processes
         report.violations, report.checks = judge.violations, judge.checks
         report.longest = {name: float(value) for name, value in judge.longest.items()}
         report.journal_hash, report.requests = self.store.head, self.line.traffic.requests
