@@ -26,8 +26,9 @@ def reliability_figure(bins: Reliability, base_rate: float, title: str = "Reliab
     top.errorbar(
         bins.predicted, bins.observed, yerr=2 * bins.error, fmt="o", color="tab:blue", capsize=3, label="bins, two standard errors"
     )
-    top.set(ylabel="observed frequency", title=f"{title}\n{_verdict(bins)}")
-    top.legend(loc="lower right")
+    top.set(ylabel="observed frequency")
+    top.set_title(f"{title}\n{_verdict(bins)}", loc="left", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     bottom.vlines(bins.predicted, 0, bins.rows, color="tab:blue", linewidth=3)
     bottom.set(xlabel="predicted probability", ylabel="rows")
     return figure
@@ -35,7 +36,7 @@ def reliability_figure(bins: Reliability, base_rate: float, title: str = "Reliab
 
 def _verdict(bins: Reliability) -> str:
     found = "no evidence of miscalibration" if bins.ece <= bins.noise_95 else f"root mean square {bins.debiased:.3f} beyond noise"
-    return f"ECE {bins.ece:.3f}, a perfect model shows {bins.noise:.3f} on average and up to {bins.noise_95:.3f}: {found}"
+    return f"ECE {bins.ece:.3f}, a perfect model shows {bins.noise:.3f} on average and up to {bins.noise_95:.3f}:\n{found}"
 
 
 def png(figure: Figure) -> bytes:
