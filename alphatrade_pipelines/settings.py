@@ -66,6 +66,11 @@ class MarketSettings(_Section):
     timeframe: str = "1Day"
     history_start: date = date(2000, 1, 1)
     history_end: date | None = Field(None, description="last period to ingest; None = today (the sample ends in 2013 by itself)")
+    largest_move: float = Field(
+        0.6,
+        gt=0,
+        description="split-adjusted move from close to close beyond which bars are refused: raise it once you know yours are genuine",
+    )
     files: FilesSettings = FilesSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
 

@@ -100,7 +100,9 @@ def bars(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
 def bars_are_sound(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
     from assets.quality import bars_suite, validate, with_moves
 
-    return validate(with_moves(bootstrap.bar_store(settings).read()), bars_suite(settings.market.symbols), "bars")
+    return validate(
+        with_moves(bootstrap.bar_store(settings).read()), bars_suite(settings.market.symbols, settings.market.largest_move), "bars"
+    )
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
