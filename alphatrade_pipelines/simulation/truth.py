@@ -17,8 +17,10 @@ from decimal import Decimal
 from alphatrade_pipelines.trading.commands import Command, SubmitOrder
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.coverage import uncovered_qty
-from alphatrade_pipelines.trading.events import Event, OrderIntended
+from alphatrade_pipelines.trading.domain import ParentOrder
+from alphatrade_pipelines.trading.events import Event, OrderIntended, ParentOpened
 from alphatrade_pipelines.trading.orders import Phase
+from alphatrade_pipelines.trading.parent_state import SLICES
 from alphatrade_pipelines.trading.state import CoreState, TradingState
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.ledger import Ledger, protected_quantity
@@ -69,6 +71,14 @@ class Look:
     state: CoreState | None
     paused: str
     resting: frozenset[str] = frozenset()  # symbols in which the trader waits after a refusal
+
+
+@dataclass(slots=True)
+class Worked:
+    """A parent order as the journal tells of it: ``slices`` are the client order ids intended since it was opened."""
+
+    order: ParentOrder
+    slices: list[str] = field(default_factory=list)
 
 
 def closing_quantity(position: Decimal, live: Iterable[BookOrder]) -> Decimal:
@@ -186,17 +196,36 @@ def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderInten
             judge.found("one intent, one order", f"decision {decision} became {', '.join(names)}")
 
 
-def judge_parents(judge: Judge, exchange: Exchange, intents: dict[str, OrderIntended], parents: Mapping[str, Decimal]) -> None:
-    """A decision that is worked in slices never trades more than it was for. ``parents``: shares by decision."""
-    traded: dict[str, Decimal] = {}
-    for cid, intent in intents.items():
-        order = exchange.book.by_client_id.get(cid)
-        if order is not None and intent.decision_id in parents and intent.purpose in ("slice", "unwind"):
-            traded[intent.decision_id] = traded.get(intent.decision_id, ZERO) + order.filled_qty
-    for decision, qty in traded.items():
+def judge_parents(judge: Judge, exchange: Exchange, told: Iterable[ParentOpened | OrderIntended]) -> None:
+    """A parent's slices never trade more than it was for. A decision to enter has one parent; a decision to leave has another after a close
+    that left shares, for what is still held then. ``told``: what the journal holds of them, in its order."""
+    for worked in _parents(judge, told):
         judge.checks["one intent, one order"] += 1
-        if qty > parents[decision] and not exchange.tape.actions:
-            judge.found("one intent, one order", f"decision {decision} was for {parents[decision]} shares, its slices traded {qty}")
+        order = worked.order
+        sent = [exchange.book.by_client_id[cid] for cid in worked.slices if cid in exchange.book.by_client_id]
+        traded = sum((child.filled_qty for child in sent), ZERO)
+        if traded > order.qty and not exchange.tape.actions:
+            judge.found("one intent, one order", f"decision {order.decision_id} was for {order.qty} shares, its slices traded {traded}")
+
+
+def _parents(judge: Judge, told: Iterable[ParentOpened | OrderIntended]) -> list[Worked]:
+    """Each parent with its slices: a slice belongs to the parent opened last for its symbol."""
+    parents: list[Worked] = []
+    latest: dict[str, Worked] = {}
+    entered: set[str] = set()
+    for event in told:
+        if isinstance(event, ParentOpened):
+            decision = event.parent.decision_id
+            if event.parent.purpose == "entry" and decision in entered:
+                judge.found("one intent, one order", f"decision {decision} to enter was given a second parent")
+            entered.add(decision)
+            parents.append(Worked(event.parent))
+            latest[event.parent.symbol] = parents[-1]
+        elif event.purpose in SLICES and event.request.symbol in latest:
+            latest[event.request.symbol].slices.append(event.request.client_order_id)
+        elif event.purpose in SLICES:
+            judge.found("one intent, one order", f"{event.request.client_order_id} is a slice of nothing: its symbol has no parent")
+    return parents
 
 
 def judge_rest(judge: Judge, exchange: Exchange, state: CoreState) -> list[Violation]:

@@ -488,7 +488,7 @@ class World:
         report, judge = self.report, self.judge
         intents: dict[str, OrderIntended] = {}
         closings: Counter[str] = Counter()
-        parents: dict[str, Decimal] = {}
+        told: list[ParentOpened | OrderIntended] = []
         state = CoreState.initial(self.core)
         for seq, event in self.store.events():
             apply(state, event)
@@ -497,10 +497,10 @@ class World:
                 intents.setdefault(event.request.client_order_id, event)
             if isinstance(event, CloseIntended):
                 closings[event.symbol] += 1
-            if isinstance(event, ParentOpened):
-                parents[event.parent.decision_id] = event.parent.qty
+            if isinstance(event, ParentOpened | OrderIntended):
+                told.append(event)
         judge_orders(judge, self.exchange, intents, closings, self.by_hand)
-        judge_parents(judge, self.exchange, intents, parents)
+        judge_parents(judge, self.exchange, told)
         judge.checks["replay gives the state"] += 1
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
@@ -510,7 +510,7 @@ class World:
         report.violations, report.checks = judge.violations, judge.checks
         report.longest = {name: float(value) for name, value in judge.longest.items()}
         report.journal_hash, report.requests = self.store.head, self.line.traffic.requests
-        report.orders["parent"] = len(parents)
+        report.orders["parent"] = sum(isinstance(event, ParentOpened) for event in told)
         report.orders.update(intent.purpose for intent in intents.values())
         report.orders["fills"] = len(self.exchange.book.fills)
 

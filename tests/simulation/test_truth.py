@@ -1,0 +1,60 @@
+"""The judge itself: what it takes for one decision's order, slice by slice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+from alphatrade_pipelines.simulation.truth import Judge, judge_parents
+from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, ParentOrder, Side, TimeInForce
+from alphatrade_pipelines.trading.events import OrderIntended, ParentOpened
+
+ZERO = Decimal(0)
+AT = datetime(2024, 12, 24, 17, 50, tzinfo=UTC)
+LEAVE, ENTER = "exit:time|alphatrade|1|CCC|2024-12-24T17:30:00+00:00", "alphatrade|1|CCC|2024-12-24T17:30:00+00:00"
+
+
+def opened(qty: int, purpose: str = "exit") -> ParentOpened:
+    """A parent of two steps."""
+    whole = Decimal(qty)
+    decision = LEAVE if purpose == "exit" else ENTER
+    side = Side.SELL if purpose == "exit" else Side.BUY
+    order = ParentOrder(
+        "CCC", side, whole, purpose, "twap", decision, AT, 600.0, 300.0, (whole / 2, whole), ZERO, ZERO, ZERO, Decimal(100), "cancel", ""
+    )
+    return ParentOpened(AT, order)
+
+
+def sliced(cid: str, qty: int) -> OrderIntended:
+    """A slice of an exit."""
+    request = OrderRequest(cid, "CCC", Side.SELL, Decimal(qty), OrderKind.LIMIT, OrderClass.SIMPLE, TimeInForce.DAY, Decimal(100))
+    return OrderIntended(AT, request, "unwind", LEAVE, 0)
+
+
+def judged(told: list[ParentOpened | OrderIntended], filled: dict[str, int]) -> list[str]:
+    """What the judge says of the journal's ``told`` when the venue has ``filled`` so many shares by client order id."""
+    orders = {cid: SimpleNamespace(filled_qty=Decimal(qty)) for cid, qty in filled.items()}
+    exchange: Any = SimpleNamespace(book=SimpleNamespace(by_client_id=orders), tape=SimpleNamespace(actions=()))
+    judge = Judge()
+    judge_parents(judge, cast(Any, exchange), told)
+    return [violation.detail for violation in judge.violations]
+
+
+def test_what_a_close_left_is_worked_by_another_parent_of_the_same_decision() -> None:
+    """29 shares to leave, 15 sold until the close, 14 by the next day's parent: each parent is judged by its own slices (seed 265)."""
+    told = [opened(29), sliced("u0", 15), opened(14), sliced("v0", 14)]
+    assert judged(told, {"u0": 15, "v0": 14}) == []
+
+
+def test_slices_that_trade_more_than_their_parent_was_for_are_found() -> None:
+    """Also when an earlier parent of the decision was larger."""
+    told = [opened(29), sliced("u0", 15), opened(14), sliced("v0", 14), sliced("v1", 14)]
+    assert judged(told, {"u0": 15, "v0": 14, "v1": 1}) == [f"decision {LEAVE} was for 14 shares, its slices traded 15"]
+
+
+def test_a_second_parent_of_an_entry_and_a_slice_of_nothing_are_found() -> None:
+    """A decision to enter is worked once; a slice belongs to something."""
+    assert len(judged([opened(10, "entry"), opened(10, "entry")], {})) == 1
+    assert len(judged([sliced("u0", 1)], {})) == 1
