@@ -308,6 +308,11 @@ class Shell:
             log.error("missing bars not read", after=str(after), error=str(error))
             self.vitals.bad("bars", f"the gap after {after} could not be filled: {error}")
             return
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in _read_in_background: whoever takes the stimulus raises it
+            self._put(ReadDone(None, error=error))
+            return
         self._bars_lost = False
         if not found.empty:
             log.info("bars read that the stream did not bring", count=len(found), after=str(after))
@@ -446,6 +451,11 @@ class Shell:
             log.error("assets not read", error=str(error))
             self.vitals.bad("assets", str(error))
             await asyncio.sleep(ACTIONS_PAUSE_S if self.free_running else 0.0)
+            return
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in _read_in_background: whoever takes the stimulus raises it
+            self._put(ReadDone(None, error=error))
             return
         self.vitals.good("assets")
         self._assets_of = key

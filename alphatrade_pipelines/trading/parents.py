@@ -81,9 +81,11 @@ def _session(state: CoreState, symbol: str) -> tuple[float, float]:
 
 
 def work_out(state: CoreState, symbol: str) -> Iterator[Item]:
-    """The position's time is over: open the parent that works it out, if it is large enough for one."""
+    """The position's time is over: open the parent that works it out, if it is large enough for one; once what has filled is counted."""
     held, plan = state.positions.get(symbol), state.plans.get(symbol)
     if symbol in state.parents or symbol in state.exits or state.leaving or held is None or plan is None:
+        return
+    if state.has_uncounted_fills(symbol):
         return
     if state.ready and not any(order.is_unsettled or order.remaining_entry for order in state.live_orders(symbol)):
         parent = exit_parent(state, held, plan)
@@ -92,8 +94,14 @@ def work_out(state: CoreState, symbol: str) -> Iterator[Item]:
 
 
 def must_leave_at_once(state: CoreState, symbol: str) -> bool:
-    """The position's time is over and no parent works it out, or the one that did could not finish."""
+    """The position's time is over and no parent works it out, or the one that did could not finish.
+
+    While fills are reported whose executions have not been counted, nobody can say what is left: a parent that has just sold everything
+    would be followed by another one, or by a plain exit, for the very shares it sold. The executions are asked for at every tick.
+    """
     parent = state.parents.get(symbol)
+    if parent is None and state.config.execution.exits and state.has_uncounted_fills(symbol):
+        return False
     return parent is None or parent.order.purpose != "exit" or ending(state, parent) in UNFINISHED
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from alphatrade_pipelines.live.bars import BarBuilder
-from alphatrade_pipelines.live.inbox import BarArrived, StreamChanged
+from alphatrade_pipelines.live.inbox import BarArrived, ReadDone, StreamChanged
 from alphatrade_pipelines.live.shell import Shell
 from alphatrade_pipelines.live.streams import Streams
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
@@ -140,6 +140,33 @@ async def test_time_goes_on_by_our_own_clock_while_the_brokers_is_away() -> None
     assert not await shell.read_clock()
     assert not shell._clock.is_open, "the session that was to close has closed"
     assert shell.vitals.degraded == ("clock: away",)
+
+
+class Fatal(BaseException):
+    """What no handler of an ordinary error may swallow."""
+
+
+@pytest.mark.parametrize("work", ["find_bars", "look_up_assets"])
+async def test_what_ends_a_background_read_ends_the_session(work: str) -> None:
+    shell: Any = object.__new__(Shell)
+    told: list[ReadDone] = []
+
+    def fatal(*_: Any) -> Any:
+        raise Fatal("out of the worker thread")
+
+    shell.tools = SimpleNamespace(
+        broker=SimpleNamespace(assets=fatal),
+        builder=SimpleNamespace(symbols=("AAA",), done_until=OPEN, timeframe=MINUTE),
+        calendar=SessionCalendar(),
+    )
+    shell.engine = SimpleNamespace(state=SimpleNamespace(market_open=True))
+    shell._clock, shell._put, shell.catch_up = BrokerClock(OPEN, True, after(86_400), after(100)), told.append, fatal
+    shell._history = shell._listings = shell._assets_of = shell._reading = shell._finding = shell._listing = None
+    getattr(shell, work)()
+    await shell.finish_reading()
+    with pytest.raises(Fatal):
+        await shell.take(told.pop())
+    assert all(task.exception() is None for task in (shell._finding, shell._listing) if task is not None)
 
 
 def test_what_an_asset_allows_and_what_it_is_called() -> None:

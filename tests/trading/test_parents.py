@@ -318,6 +318,22 @@ def test_a_time_exit_is_worked_and_what_remains_stays_protected() -> None:
     assert shell.check() == []
 
 
+def test_shares_sold_but_not_counted_are_not_worked_out_again() -> None:
+    """The broker's answers get lost, its probes say "filled", the executions come later: until then the position only looks as if shares
+    were left when the parent has sold the last of them."""
+    shell = opened(hold_s=1500.0)
+    minutes(shell, 25)
+    shell.faults(Faults(unanswered=1.0, dropped=1.0))
+    for _ in range(14):
+        shell.price("AAPL", 100)
+        shell.tick(60.0)
+    assert [event.parent.purpose for event in events(shell, ParentOpened)] == ["entry", "exit"]
+    assert (events(shell, ParentEnded)[-1].reason, sent(shell, "exit")) == ("complete", [])
+    assert shell.broker.positions.get("AAPL", Decimal(0)) == 0
+    shell.settle()
+    assert shell.check() == []
+
+
 def test_a_single_bracket_is_worked_out_too() -> None:
     """One group covers everything: what is freed beyond the slice is covered again before the slice is sent."""
     shell = opened(ExecutionConfig(), hold_s=300.0)
