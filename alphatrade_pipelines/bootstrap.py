@@ -281,7 +281,7 @@ def core_config(settings: Settings) -> CoreConfig:
         limits=limits,
         reconcile_interval_s=settings.live.reconcile_interval_s,
         # a simulated day moves in steps of hours: waiting for the rest of an entry would mean waiting for the next one
-        partial_entry_wait_s=0.0 if timeframe(settings).is_daily else 5.0,
+        partial_entry_wait_s=0.0 if timeframe(settings).is_daily else CoreConfig().partial_entry_wait_s,
     )
 
 

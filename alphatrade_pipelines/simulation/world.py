@@ -128,7 +128,7 @@ class World:
         tape = build(story.tape, self.calendar)
         start = start_of(story.tape, self.calendar)
         slicing = ExecutionConfig(algo=Algo(story.algo), slice_s=90.0, horizon_s=900.0, max_slices=4)
-        self.core = core or CoreConfig(allow_short=story.allow_short, partial_entry_wait_s=3.0, execution=slicing)
+        self.core = core or CoreConfig(allow_short=story.allow_short, execution=slicing)
         self.loop = VirtualLoop(start)
         fidelity = Fidelity(partial_fill_probability=story.partial_fills)
         self.exchange = Exchange(tape, ExchangeConfig(start=start, profile=story.profile, seed=story.seed, fidelity=fidelity))

@@ -42,7 +42,7 @@ class CoreConfig:
     stream_lost_interval_s: float = 5.0
     read_max_age_s: float = 120.0
     activity_guard_s: float = 2.0
-    partial_entry_wait_s: float = 5.0
+    partial_entry_wait_s: float = 3.0
     cancel_retry_s: float = 5.0
     retry_first_s: float = 1.0
     retry_longest_s: float = 60.0

@@ -93,6 +93,8 @@ class _Choice:
 
 def plan_parent(occasion: Occasion, config: ExecutionConfig) -> ParentOrder | None:
     """The parent order for this occasion, or None when it should be one order."""
+    if int(occasion.left_s // config.slice_s) < 2:  # no room for two slices
+        return None
     choice = _choose(occasion, config)
     seconds = min(choice.seconds, occasion.left_s)
     slices = min(config.max_slices, int(seconds // config.slice_s))

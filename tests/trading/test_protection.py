@@ -43,10 +43,10 @@ def partly_filled(config: CoreConfig | None = None) -> Shell:
     return shell
 
 
-def test_a_partly_filled_entry_is_given_five_seconds_then_ended_and_protected() -> None:
+def test_a_partly_filled_entry_is_given_three_seconds_then_ended_and_protected() -> None:
     shell = partly_filled()
     held = shell.broker.positions["AAPL"]
-    shell.tick(4.0)
+    shell.tick(2.0)
     assert shell.broker.stop_qty("AAPL") == 0
     assert not [command for command in shell.commands if isinstance(command, CancelOrder)]
     shell.tick(1.0)
