@@ -20,7 +20,7 @@ import requests
 from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
-from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession
+from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession, Tick
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Surroundings
 from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
@@ -364,17 +364,23 @@ class World:
             self.report.struck["nobody to ask"] += 1
             return
         if step["do"] == "operator":
-            self.session.inbox.put(OperatorRequest(step["request"], "simulated operator"))
+            self._ask(self.session, OperatorRequest(step["request"], "simulated operator"))
             self.report.struck[f"operator {step['request']}"] += 1
         else:
             self._down = step["down"]
-            self.session.inbox.put(StopSession(StopPolicy(step["policy"]), step["policy"]))
+            self._ask(self.session, StopSession(StopPolicy(step["policy"]), step["policy"]))
+
+    def _ask(self, session: LiveSession, request: OperatorRequest | StopSession) -> None:
+        """A live session looks at the clock every second. This one may have slept for an hour: it looks before it is asked, or what it does
+        now would bear the old time, and at the next look seem to have been without an answer for that hour (seed 376)."""
+        session.inbox.put(Tick())
+        self.loop.call_later(1.0, session.inbox.put, request)
 
     def _ask_to_flatten(self) -> None:
         """Ask the process that runs, or else the next one."""
         if self._flatten_is_due and self.session is not None:
             self._flatten_is_due = False
-            self.session.inbox.put(OperatorRequest("flatten", "simulated operator"))
+            self._ask(self.session, OperatorRequest("flatten", "simulated operator"))
             self.report.struck["operator flatten at the end"] += 1
 
     def _by_hand(self, step: Step) -> None:

@@ -1,15 +1,19 @@
-"""The judge itself: what it takes for one decision's order, slice by slice."""
+"""The judge itself, and what it must not take for the trader's doing."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
+from alphatrade_pipelines.simulation.story import draw_story
 from alphatrade_pipelines.simulation.truth import Judge, judge_parents
+from alphatrade_pipelines.simulation.world import World
+from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, ParentOrder, Side, TimeInForce
-from alphatrade_pipelines.trading.events import OrderIntended, ParentOpened
+from alphatrade_pipelines.trading.events import Event, OperatorAsked, OrderIntended, ParentOpened, StopAsked
+from alphatrade_pipelines.trading.state import CoreState, TradingState
 
 ZERO = Decimal(0)
 AT = datetime(2024, 12, 24, 17, 50, tzinfo=UTC)
@@ -58,3 +62,20 @@ def test_a_second_parent_of_an_entry_and_a_slice_of_nothing_are_found() -> None:
     """A decision to enter is worked once; a slice belongs to something."""
     assert len(judged([opened(10, "entry"), opened(10, "entry")], {})) == 1
     assert len(judged([sliced("u0", 1)], {})) == 1
+
+
+def test_who_is_asked_has_just_looked_at_the_clock() -> None:
+    """In life a look at the clock is a second old. Asked with a time of 20 minutes ago, cancellations would at once look unanswered."""
+    world = World(draw_story(376))
+    commanded, ages = world.judge.commanded, []
+
+    def heard(before: TradingState, state: CoreState, event: Event, commands: list[Command]) -> None:
+        if isinstance(event, OperatorAsked | StopAsked) and event.at < world.loop.epoch + timedelta(seconds=world.calm + 60.0):
+            ages.append((world.loop.now - event.at).total_seconds())
+        commanded(before, state, event, commands)
+
+    world.judge.commanded = heard  # type: ignore[method-assign]
+    report = world.play()
+    assert report.violations == []
+    assert len(ages) >= 4
+    assert max(ages) < 10.0
