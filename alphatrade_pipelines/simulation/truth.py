@@ -209,10 +209,12 @@ def judge_parents(judge: Judge, exchange: Exchange, told: Iterable[ParentOpened 
 
 
 def _parents(judge: Judge, told: Iterable[ParentOpened | OrderIntended]) -> list[Worked]:
-    """Each parent with its slices: a slice belongs to the parent opened last for its symbol."""
+    """Each parent with its slices: a slice belongs to the parent opened last for its symbol when it was first intended. Intended again under
+    its name, because the broker provably lacked it, it is the same order still."""
     parents: list[Worked] = []
     latest: dict[str, Worked] = {}
     entered: set[str] = set()
+    named: set[str] = set()
     for event in told:
         if isinstance(event, ParentOpened):
             decision = event.parent.decision_id
@@ -221,7 +223,10 @@ def _parents(judge: Judge, told: Iterable[ParentOpened | OrderIntended]) -> list
             entered.add(decision)
             parents.append(Worked(event.parent))
             latest[event.parent.symbol] = parents[-1]
+        elif event.request.client_order_id in named:
+            continue
         elif event.purpose in SLICES and event.request.symbol in latest:
+            named.add(event.request.client_order_id)
             latest[event.request.symbol].slices.append(event.request.client_order_id)
         elif event.purpose in SLICES:
             judge.found("one intent, one order", f"{event.request.client_order_id} is a slice of nothing: its symbol has no parent")

@@ -58,6 +58,11 @@ def test_slices_that_trade_more_than_their_parent_was_for_are_found() -> None:
     assert judged(told, {"u0": 15, "v0": 14, "v1": 1}) == [f"decision {LEAVE} was for 14 shares, its slices traded 15"]
 
 
+def test_a_slice_sent_again_under_its_name_is_one_order() -> None:
+    """The broker provably lacked it, and got the same order once more (seed 212)."""
+    assert judged([opened(20), sliced("u0", 20), sliced("u0", 20)], {"u0": 20}) == []
+
+
 def test_a_second_parent_of_an_entry_and_a_slice_of_nothing_are_found() -> None:
     """A decision to enter is worked once; a slice belongs to something."""
     assert len(judged([opened(10, "entry"), opened(10, "entry")], {})) == 1
