@@ -209,8 +209,8 @@ def judge_parents(judge: Judge, exchange: Exchange, told: Iterable[ParentOpened 
 
 
 def _parents(judge: Judge, told: Iterable[ParentOpened | OrderIntended]) -> list[Worked]:
-    """Each parent with its slices: a slice belongs to the parent opened last for its symbol when it was first intended. Intended again under
-    its name, because the broker provably lacked it, it is the same order still."""
+    """Each parent with its slices: a slice belongs to the parent opened last for its symbol when it was first intended. Intended again
+    under its name, because the broker provably lacked it, it is the same order still."""
     parents: list[Worked] = []
     latest: dict[str, Worked] = {}
     entered: set[str] = set()

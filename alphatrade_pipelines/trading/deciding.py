@@ -89,8 +89,9 @@ def _clock_ticked(state: CoreState, event: ClockTicked) -> Iterator[Item]:
     if state.stream_lost:  # reading takes the place of being told
         seconds = min(seconds, state.config.stream_lost_interval_s)
     unread = seen is None or not (state.ready or state.stream_lost)
-    if state.session is not None and (unread or seen is None or event.at - seen >= timedelta(seconds=seconds)):
-        yield ReadBroker("interval")
+    differs = state.look_again_at is not None and event.at >= state.look_again_at
+    if state.session is not None and (unread or differs or seen is None or event.at - seen >= timedelta(seconds=seconds)):
+        yield ReadBroker("a difference was left open" if differs else "interval")
     yield from report_exposure(state)
     for symbol in state.active_symbols():
         yield from settle_unsettled(state, symbol)

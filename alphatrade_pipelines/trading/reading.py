@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading import positions
@@ -29,10 +30,23 @@ def read_broker(state: CoreState, event: BrokerSeen) -> None:
         mine = state.positions.get(symbol)
         if (mine.qty if mine else 0) == held.get(symbol, 0) and state.is_quiet(symbol, event.began):
             positions.settle_fills(state, symbol)
+    state.look_again_at = _look_again(state, event, held)
     index_all(state)
     see_account(state, event.account)
     state.broker_seen_at, state.fills_from = event.at, event.began - FILLS_OVERLAP
     state.ready = not state.stream_lost
+
+
+def _look_again(state: CoreState, event: BrokerSeen, held: dict[str, Decimal]) -> datetime | None:
+    """When to read once more: a position differs from ours, and what moved around this read forbids to conclude anything. An order whose
+    fate is open is asked for by name anyway, and its answer moves the symbol again."""
+    for symbol in {*held, *state.positions}:
+        mine = state.positions.get(symbol)
+        if (mine.qty if mine else Decimal(0)) == held.get(symbol, Decimal(0)) or state.is_quiet(symbol, event.began):
+            continue
+        if not any(order.is_unsettled for order in state.live_orders(symbol)):
+            return state.clock + timedelta(seconds=state.config.activity_guard_s + 1.0)
+    return None
 
 
 def see_account(state: CoreState, account: AccountState) -> None:

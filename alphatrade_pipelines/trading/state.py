@@ -189,6 +189,7 @@ class CoreState:
     leaving: str = ""  # everything is to be closed, also what is found later, until a person resumes
     stopping: StopPolicy | None = None
     broker_seen_at: datetime | None = None
+    look_again_at: datetime | None = None  # the last read differed from us in a symbol that was moving: from then on it says something
     fills_from: datetime | None = None
     marks: dict[str, Decimal] = field(default_factory=dict)
     marked_at: dict[str, datetime] = field(default_factory=dict)

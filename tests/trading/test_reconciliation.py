@@ -100,6 +100,29 @@ def test_nothing_is_concluded_around_fresh_activity() -> None:
     assert findings(shell) == ["phantom_position"]
 
 
+def test_a_difference_left_open_around_activity_is_read_again_soon() -> None:
+    """Somebody trades by hand, untold, beside an update of the symbol: the next read must not wait for its interval."""
+    shell = holding()
+    held = shell.state.positions["AAPL"].qty
+    cid = next(iter(shell.state.live["AAPL"]))
+    shown = next(order for order in read(shell).orders if order.client_order_id == cid)
+    shell.handle(OrderUpdated(shell.broker.now, "order_replace_rejected", shown, None, "e-open"))
+    shell.broker.trade_by_hand("AAPL", 7)
+    shell.broker.outbox.clear()
+    seen = read(shell, executions=())
+    assert [type(command) for command in shell.handle(seen)] == [], "nothing is concluded yet"
+    asked = []
+    for _ in range(4):
+        shell.broker.now += timedelta(seconds=1)
+        asked.append([command.reason for command in shell.handle(shell.clock()) if isinstance(command, ReadBroker)])
+    assert asked == [[], [], ["a difference was left open"], ["a difference was left open"]]
+    shell.handle(read(shell, executions=()))
+    assert shell.state.positions["AAPL"].qty == held + 7
+    assert "quantity_mismatch" in findings(shell)
+    shell.broker.now += timedelta(seconds=1)
+    assert not [command for command in shell.handle(shell.clock()) if isinstance(command, ReadBroker)], "and then there is peace"
+
+
 def test_a_foreign_order_is_named_once_and_freezes_entries_in_its_symbol() -> None:
     shell = holding()
     foreign = shell.broker.rest_by_hand("IBM", 10, Decimal(150))
