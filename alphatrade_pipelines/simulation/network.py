@@ -18,11 +18,11 @@ from aiohttp import web
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
+from alphatrade_pipelines.simulation.life import Life
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
 from alphatrade_pipelines.venue.server.app import VenueServer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Boundary = Callable[[str], None]
 
 
 class Wire:
@@ -119,7 +119,7 @@ class Traffic:
 
 class Line:
     """Carries requests to one venue. ``latency(n)`` gives the seconds out and back of the n-th request; ``cut`` says whether the network
-    is down; ``boundary`` is told of every point at which the client may die."""
+    is down. A request of a process that dies ends there: nobody hears its answer, and it says nothing about the broker."""
 
     def __init__(
         self,
@@ -127,22 +127,21 @@ class Line:
         server: VenueServer,
         latency: Callable[[int], tuple[float, float]],
         cut: Callable[[], bool],
-        boundary: Boundary,
     ) -> None:
         self.traffic = Traffic()
-        self._loop, self._latency, self._cut, self._boundary = loop, latency, cut, boundary
+        self._loop, self._latency, self._cut = loop, latency, cut
         self._routes, self._server = Routes(), server
         self._numbers = count()
         server.add_rest(cast(web.UrlDispatcher, self._routes))
         self._gate, self._faults = server.middlewares
 
-    def exchange(self, request: requests.PreparedRequest, timeout: tuple[float, float]) -> requests.Response:
-        """One request and its answer, or the exception of ``requests`` that says how far it got."""
+    def exchange(self, request: requests.PreparedRequest, timeout: tuple[float, float], life: Life) -> requests.Response:
+        """One request and its answer, or the exception of ``requests`` that says how far it got. Raises: Killed when its process dies."""
         began, what = self._loop.time(), "read" if request.method == "GET" else "write"
         number = next(self._numbers)
         self.traffic.in_flight[number] = began
         try:
-            response = self._carry(request, timeout, what)
+            response = self._carry(request, timeout, what, life)
         except requests.ConnectionError as error:
             self._failed(began, type(error).__name__)
             raise
@@ -150,7 +149,7 @@ class Line:
             self._failed(began, type(error).__name__)
             raise
         finally:
-            del self.traffic.in_flight[number]
+            self.traffic.in_flight.pop(number, None)  # a death has forgotten them all
         if response.status_code >= 500 or response.status_code in (302, 401, 429) or (response.status_code == 403 and what == "read"):
             self._failed(began, str(response.status_code))
         else:
@@ -164,24 +163,26 @@ class Line:
         if self.traffic.down_since is None:
             self.traffic.down_since = began
 
-    def _carry(self, request: requests.PreparedRequest, timeout: tuple[float, float], what: str) -> requests.Response:
-        self._boundary(f"before {what}")
+    def _carry(self, request: requests.PreparedRequest, timeout: tuple[float, float], what: str, life: Life) -> requests.Response:
+        life.boundary(f"before {what}")
         there, back = self._latency(self.traffic.requests)
         if self._cut():
-            self._loop.sleep(min(there, timeout[0]))
+            life.sleep(min(there, timeout[0]))
             raise requests.ConnectionError(MaxRetryError(None, request.url, NewConnectionError(None, "connection refused")))  # type: ignore[arg-type]
-        self._loop.sleep(there)
+        life.sleep(there)
         carried = CarriedRequest(request)
         answer = self._loop.create_task(self._serve(carried))
-        if not self._loop.drive(answer.done, self._loop.time() + timeout[1]):
+        self._loop.drive(lambda: answer.done() or life.death is not None, self._loop.time() + timeout[1])
+        life.check()
+        if not answer.done():
             raise requests.ReadTimeout(f"read timed out (read timeout={timeout[1]})", request=request)
-        self._boundary(f"during {what}")
+        life.boundary(f"during {what}")
         if carried.transport.aborted or answer.cancelled() or answer.exception() is not None:
             gone = ProtocolError("Connection aborted.", ConnectionResetError("Remote end closed connection without response"))
             raise requests.ConnectionError(gone, request=request)
-        self._loop.sleep(back)
+        life.sleep(back)
         response = _received(answer.result(), request)
-        self._boundary(f"after {what}")
+        life.boundary(f"after {what}")
         return response
 
     async def by_person(self, request: requests.PreparedRequest) -> list[str]:
@@ -215,12 +216,12 @@ def _received(answer: web.StreamResponse, request: requests.PreparedRequest) -> 
 class InProcessAdapter(HTTPAdapter):
     """In place of ``TimeoutAdapter``: same bounds, no socket."""
 
-    def __init__(self, line: Line, timeout: tuple[float, float]) -> None:
-        self._line, self._timeout = line, timeout  # no pool of sockets: the base class is not set up
+    def __init__(self, line: Line, timeout: tuple[float, float], life: Life) -> None:
+        self._line, self._timeout, self._life = line, timeout, life  # no pool of sockets: the base class is not set up
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         """Carry one request."""
-        return self._line.exchange(request, self._timeout)
+        return self._line.exchange(request, self._timeout, self._life)
 
     def close(self) -> None:
         """There is nothing to close."""

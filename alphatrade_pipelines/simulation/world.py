@@ -23,9 +23,11 @@ from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
 from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession, Tick
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Surroundings
 from alphatrade_pipelines.live.shell import Instruments, gate_for
+from alphatrade_pipelines.live.status import SessionResult
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.simulation.journals import MemoryStore, SqliteStore, Store
+from alphatrade_pipelines.simulation.life import Killed, Life, OwnJournal
 from alphatrade_pipelines.simulation.network import InProcessAdapter, Line
 from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
 from alphatrade_pipelines.simulation.streams import InProcessStreams
@@ -66,10 +68,6 @@ CHECK_SECONDS = 120.0  # before the last close: the market is open, everything m
 
 SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached
 CLOCK_AHEAD = timedelta(seconds=3)  # after a clock that was ahead (F27) the core's time stands still until it is caught up with
-
-
-class Killed(BaseException):
-    """The process dies here, as by ``kill -9``: no handler of its own may run, so it is no ``Exception``."""
 
 
 class VirtualPacer(Pacer):
@@ -136,7 +134,7 @@ class World:
         self.exchange.ledger = self.judge
         self.server = VenueServer(self.exchange, ServerConfig(), self.loop.time)
         self.server.pacer = VirtualPacer(self.loop, self.server, self._nudge)
-        self.line = Line(self.loop, self.server, self._latency, lambda: self.loop.time() < self._outage_until, self._boundary)
+        self.line = Line(self.loop, self.server, self._latency, lambda: self.loop.time() < self._outage_until)
         self.report = Report(story)
         self.session: LiveSession | None = None
         self.ends = self.loop.seconds_at(tape.sessions[-1].close) - CHECK_SECONDS
@@ -160,12 +158,18 @@ class World:
     def play(self) -> Report:
         """The whole session."""
         with tempfile.TemporaryDirectory(prefix="simulate-", dir=_quick_folder()) as folder:
-            self.store: Store = SqliteStore(Path(folder), self._boundary) if self.story.journal == "sqlite" else MemoryStore(self._boundary)
+            self.store: Store = self._new_store(Path(folder))
             try:
                 run(self.loop, self._main())
             finally:
                 self.store.close()
         return self.report
+
+    def _new_store(self, folder: Path) -> Store:
+        def boundary(point: str) -> None:
+            self._life.boundary(point)
+
+        return SqliteStore(folder, boundary) if self.story.journal == "sqlite" else MemoryStore(boundary)
 
     async def _main(self) -> None:
         assert self.server.pacer is not None
@@ -185,7 +189,7 @@ class World:
             self.session = self._process()
             self._ask_to_flatten()
             try:
-                ended = await self.session.run(self._pace())
+                ended = await self._life_of(self.session)
             except Killed as death:
                 self._flow()
                 self.report.struck[f"crash {death}"] += 1
@@ -208,6 +212,21 @@ class World:
             await asyncio.sleep(pause)
             self.store.reopen(torn)
 
+    async def _life_of(self, session: LiveSession) -> SessionResult:
+        """Run one process to its end. Killed anywhere, be it in a task beside the session's own, all of it is dead at once."""
+        life, running = self._life, self.loop.create_task(session.run(self._pace()))
+        await asyncio.wait((running, life.over), return_when=asyncio.FIRST_COMPLETED)
+        if life.death is None:
+            return running.result()
+        running.cancel()
+        await asyncio.wait((running,))
+        if not running.cancelled():
+            running.exception()  # whatever the dead one came to, it is no finding
+        await session.streams.stop()  # sockets are closed by the system, tasks die: also where no handler of the dead one got so far
+        session.shell.close()
+        self.line.traffic.in_flight.clear()
+        raise life.death
+
     @cached_property
     def _history(self) -> tuple[pd.DataFrame, dict[str, float], pd.Timestamp]:
         """Bars known before the venue began, their last closes, and the start of the latest."""
@@ -222,12 +241,13 @@ class World:
 
     def _process(self) -> LiveSession:
         self.report.processes += 1
+        life = self._life = Life(self.loop, self._boundary)
         state = CoreState.initial(self.core)
         for _, event in self.store.events():
             apply(state, event)
         alive = [order.broker_id for symbol in state.live for order in state.live_orders(symbol) if order.broker_id]
         config = GatewayConfig(
-            "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout), sleep=self.loop.sleep
+            "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout, life), sleep=life.sleep
         )
         gateway = AlpacaGateway(config, state.fills_from, alive)
         known, closes, last = self._history
@@ -235,7 +255,13 @@ class World:
         brain = self.brain(self.story, self.version, closes, last, quiet_from)
         builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
         tools = Instruments(
-            gateway, self.store, brain, builder, self.calendar, gate_for(TIMEFRAME, known, self.calendar), self._better_model
+            gateway,
+            OwnJournal(self.store, life),
+            brain,
+            builder,
+            self.calendar,
+            gate_for(TIMEFRAME, known, self.calendar),
+            self._better_model,
         )
         quiet = 1e9
         settings = SessionConfig("sim", self._run_id, self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
@@ -511,6 +537,8 @@ class World:
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
         for error in self.loop.faults:
+            if isinstance(error, Killed):
+                continue  # a task of a process that died with it
             judge.found("the session lives", f"{type(error).__name__} in the background: {error}")
         judge.checks["the session lives"] += report.processes
         report.violations, report.checks = judge.violations, judge.checks
