@@ -20,6 +20,8 @@ from alphatrade_pipelines.trading.domain import TERMINAL_STATUSES, BrokerOrder, 
 NOT_YET_WORKING = frozenset({"", "pending_new", "accepted", "pending_review", "accepted_for_bidding"})
 # Alpaca: "order cannot be replaced when the status is accepted, pending_new, pending_cancel or pending_replace"
 REPLACEABLE = frozenset({"new", "held"})
+# a replacement in one of these has taken effect; before, or ended unfilled, it may never have
+_AT_WORK = frozenset({"new", "held", "partially_filled", "filled"})
 _ENDED_UNFILLED = TERMINAL_STATUSES - {"filled"}
 ZERO = Decimal(0)
 
@@ -293,6 +295,9 @@ def _merge(group: dict[str, Link], seen: BrokerOrder, at: datetime) -> None:
     link.replaces, link.replaced_by = link.replaces or seen.replaces or "", link.replaced_by or seen.replaced_by or ""
     if not link.is_live and link.ended_at is None:
         link.ended_at = at
+    old = group.get(link.replaces)
+    if old is not None and old.is_live and link.status in _AT_WORK:  # it took that one's place, whether or not anybody says so of that one
+        old.status, old.replaced_by, old.ended_at = "replaced", link.broker_id, at
 
 
 def contradicts(order: LocalOrder, seen: BrokerOrder, before: datetime) -> bool:

@@ -245,3 +245,24 @@ def test_a_moved_stop_keeps_the_group_protected_at_every_step() -> None:
         assert order.protective_qty == 10
     assert order.stop_leg is not None
     assert order.stop_leg.stop_price == 96
+
+
+def test_what_is_at_work_has_replaced_what_it_names_even_if_that_word_was_lost() -> None:
+    """A crash inside the request: the new process finds the new stop by its name; nobody ever tells of the old one's end."""
+    order = oco()
+    after = {"client_order_id": "r1", "side": Side.SELL, "stop_price": Decimal(96), "replaces": "s"}
+    observe_leg(order, seen("pending_new", broker_id="s2", **after), at=T0)
+    assert order.legs["s"].is_live  # merely promised
+    observe_leg(order, seen("held", broker_id="s2", **after), at=T0)
+    assert (order.legs["s"].status, order.protective_qty) == ("replaced", 10)
+    assert order.stop_leg is not None
+    assert order.stop_leg.broker_id == "s2"
+    observe(order, seen("canceled", order_class="oco"), nested=False, at=T0)
+    observe_leg(order, seen("canceled", broker_id="s2", **after), at=T0)
+    assert (order.is_open, order.cancel_target, order.protective_qty) == (False, None, 0)
+
+
+def test_a_replacement_that_was_rejected_has_replaced_nothing() -> None:
+    order = oco()
+    observe_leg(order, seen("rejected", broker_id="s2", client_order_id="r1", side=Side.SELL, stop_price=Decimal(96), replaces="s"), at=T0)
+    assert (order.legs["s"].status, order.protective_qty) == ("held", 10)
