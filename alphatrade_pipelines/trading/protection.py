@@ -149,12 +149,14 @@ def exit_prices(state: CoreState, held: Position) -> tuple[Decimal, Decimal] | N
 
 
 def partial_entry_waited(state: CoreState, symbol: str) -> bool:
-    """A partly filled entry has slept longer than allowed: its legs are not awake, its filled part is naked."""
+    """An entry has kept shares naked for longer than allowed: its own filled part, whose legs are not awake, or shares that came from
+    elsewhere (bought by hand) while it rests, which cannot get their OCO before it is over."""
     limit = timedelta(seconds=state.config.partial_entry_wait_s)
-    for order in state.live_orders(symbol):
-        if order.remaining_entry and order.part_filled_at is not None and state.clock - order.part_filled_at >= limit:
-            return True
-    return False
+    entering = [order for order in state.live_orders(symbol) if order.remaining_entry]
+    if any(order.part_filled_at is not None and state.clock - order.part_filled_at >= limit for order in entering):
+        return True
+    exposed = state.exposed.get(symbol)
+    return bool(entering) and exposed is not None and state.market_open and timedelta(seconds=exposed.seconds) >= limit
 
 
 def report_exposure(state: CoreState) -> Iterator[Item]:

@@ -63,6 +63,23 @@ def test_with_no_patience_a_partial_fill_is_protected_at_once() -> None:
     assert shell.check() == []
 
 
+def test_shares_bought_by_hand_beside_an_entry_that_rests_are_not_left_without_a_stop() -> None:
+    """The entry is withdrawn after the same three seconds, and what is held gets its OCO (simulate seed 410)."""
+    shell = Shell()
+    shell.start()
+    shell.open_market()
+    shell.price("AAPL", 100)
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign]  # nobody trades: the entry rests without a fill
+    shell.signal("AAPL")
+    shell.broker.trade_by_hand("AAPL", 4)
+    for _ in range(60):
+        shell.tick(1.0)
+    assert shell.broker.positions["AAPL"] == 4
+    assert shell.broker.stop_qty("AAPL") == 4
+    assert not shell.state.entering
+    assert not [event for _, event in shell.log.events() if isinstance(event, ProtectionBreached)]
+
+
 def test_a_fill_that_races_the_cancellation_is_accepted_and_protected() -> None:
     shell = partly_filled()
     shell.broker.now = shell.broker.now.replace(minute=shell.broker.now.minute + 1)
