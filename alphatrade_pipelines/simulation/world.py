@@ -400,7 +400,15 @@ class World:
         """A live session looks at the clock every second. This one may have slept for an hour: it looks before it is asked, or what it does
         now would bear the old time, and at the next look seem to have been without an answer for that hour (seed 376)."""
         session.inbox.put(Tick())
-        self.loop.call_later(1.0, session.inbox.put, request)
+        self.loop.call_later(1.0, self._deliver, session, request)
+
+    def _deliver(self, session: LiveSession, request: OperatorRequest | StopSession) -> None:
+        """What a person asked for lies in the control folder until a session takes it: a process that died meanwhile never did."""
+        if session is self.session and self._life.death is None:
+            session.inbox.put(request)
+        elif isinstance(request, OperatorRequest) and request.request == "flatten":
+            self._flatten_is_due = True
+            self._ask_to_flatten()
 
     def _ask_to_flatten(self) -> None:
         """Ask the process that runs, or else the next one."""
