@@ -11,7 +11,6 @@ import pytest
 
 from alphatrade_pipelines.live import gateway
 from alphatrade_pipelines.live.gateway import AlpacaGateway
-from alphatrade_pipelines.live.transport import Failure, Reach
 from alphatrade_pipelines.live.wire import sdk_request
 from alphatrade_pipelines.simulation import journals
 from alphatrade_pipelines.trading import applying, deciding, entries, orders, positions, sighting
@@ -61,14 +60,6 @@ def _be_deaf_to_legs(patch: pytest.MonkeyPatch) -> None:
 
 
 # --- the gateway and the wire ---------------------------------------------------------------------------------------------------------
-
-
-_failure_of = gateway.failure_of
-
-
-def _take_silence_for_a_refusal(error: Exception) -> Failure:
-    failure = _failure_of(error)
-    return replace(failure, reach=Reach.ANSWERED, status=400) if failure.reach is Reach.UNKNOWN else failure
 
 
 _read_broker = AlpacaGateway.read_broker
@@ -125,7 +116,6 @@ MUTANTS: dict[str, Plant] = {
     "a halt is ignored": _attribute(entries, "entry_denial", lambda *_, **__: None),
     "differences to the broker are ignored": _attribute(deciding, "reconcile", _nothing),
     "nobody looks at legs": _be_deaf_to_legs,
-    "silence is taken for a refusal": _attribute(gateway, "failure_of", _take_silence_for_a_refusal),
     "an empty answer is taken for flat": _attribute(AlpacaGateway, "read_broker", _take_failure_for_flat),
     "orders are named when they are sent": _attribute(gateway.wire, "sdk_request", _under_another_name),
     "the journal says durable too early": _lie_about_durability,
