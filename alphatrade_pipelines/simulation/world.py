@@ -143,6 +143,7 @@ class World:
         self.by_hand: set[str] = set()
         self.impossible: list[str] = []
         self._names: dict[str, str] = {}
+        self._life = Life(self.loop, lambda point: None)  # nobody lives before the first process
         self._flatten_is_due = False
         self._running: SimulatedPace | None = None
         self._last_changes: object = None

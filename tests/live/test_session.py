@@ -255,7 +255,7 @@ async def test_by_the_clock_the_session_ends_after_the_sessions_it_was_given(tmp
         setup = small.setup(url, tmp_path, gate=GateConfig(max_delay_seconds=7200.0))
         slow = replace(setup, session=replace(setup.session, core=replace(CORE, reconcile_interval_s=3600.0)))
         with open_session(slow) as session:
-            result = await asyncio.wait_for(session.run(WallClock(tick_s=0.01, sessions=1, linger_s=0.1)), 60)
+            result = await asyncio.wait_for(session.run(WallClock(tick_s=0.01, sessions=1, linger_s=0.1)), 240)
     assert result.reason == "1 market sessions are over"
     assert result.clean
     assert 1 <= result.status.sessions <= 2
