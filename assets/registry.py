@@ -33,12 +33,12 @@ def promotion(
     decision = research.decide_promotion(
         settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run_id}"
     )
-    if decision.champion == decision.version:
-        context.log.info(decision.headline)
-    elif decision.profile:
-        context.log.warning(decision.headline)
-    else:
+    if not decision.profile:  # also the champion itself, judged again by another gate
         context.log.error("ALERT %s", decision.headline)
+    elif decision.champion == decision.version:
+        context.log.info(decision.headline)
+    else:
+        context.log.warning(decision.headline)
     return dg.MaterializeResult(
         value={
             "version": decision.version,

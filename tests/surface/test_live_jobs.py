@@ -181,4 +181,5 @@ def test_roll_back_needs_an_earlier_champion_and_returns_to_it(settings: Setting
     back = models.champion()
     assert back is not None
     assert back.version == "1"
-    assert "job rollback_model" in models.version("2").tags["rolled_back"]
+    assert models.version("2").tags["rolled_back"].endswith(": job rollback_model")
+    assert models.trail()[-1].by.startswith("Dagster run ")

@@ -61,7 +61,7 @@ def test_nothing_changed_nothing_computed(own_home: Path) -> None:
     assert len(research.trial_ledger(settings).trials()) == 1
 
 
-def test_another_gate_decides_again_refuses_and_keeps_the_champion(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_gate_decides_again_refuses_alerts_and_keeps_the_champion(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(own_home)
     monkeypatch.setattr(research, "gate_thresholds", lambda: GateThresholds(min_effective_rows=1e9))
     with instance_of(own_home) as instance:
@@ -73,6 +73,9 @@ def test_another_gate_decides_again_refuses_and_keeps_the_champion(own_home: Pat
         evaluation = checks[key].event.dagster_event.event_specific_data
         assert evaluation.passed is False
         assert "n_effective" in evaluation.description
+        run_id = checks[key].run_id
+        told = [entry.user_message for entry in instance.all_logs(run_id)]
+        assert any("ALERT version 1 was refused; champion stays 1" in message for message in told)
     champion = research.registry(settings).champion()
     assert champion is not None
     assert champion.version == "1"
