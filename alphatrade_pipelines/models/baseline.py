@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import log_losses
 
@@ -138,7 +138,7 @@ class _Problem:
         return theta
 
 
-@jit
+@kernel
 def _curvature(Z: FloatArray, w: FloatArray) -> FloatArray:
     """Z' diag(w) Z, and a trace of it on the diagonal that keeps it invertible."""
     rows, columns = Z.shape
@@ -155,7 +155,7 @@ def _curvature(Z: FloatArray, w: FloatArray) -> FloatArray:
     return found
 
 
-@jit
+@kernel
 def _loss(Z: FloatArray, y: FloatArray, w: FloatArray, ridge: FloatArray, theta: FloatArray) -> tuple[float, FloatArray]:
     """Penalised loss and its gradient, in one pass over the rows."""
     loss, gradient = 0.0, np.zeros(len(theta))

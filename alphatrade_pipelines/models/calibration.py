@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import check_predictions
 from alphatrade_pipelines.models.trees import logistic_of
@@ -199,7 +199,7 @@ def _loss(z: FloatArray, y: FloatArray, w: FloatArray) -> float:
     return float((w * (np.logaddexp(0.0, z) - y * z)).sum())
 
 
-@jit
+@kernel
 def calibrated(s: float, by: MapArrays) -> float:
     """The probability of one score."""
     s = min(max(s, by.low), by.high)
@@ -214,7 +214,7 @@ def calibrated(s: float, by: MapArrays) -> float:
     return min(max(p, _LEAST), 1.0 - _LEAST)
 
 
-@jit
+@kernel
 def _calibrate(scores: FloatArray, by: MapArrays) -> FloatArray:
     found = np.empty(len(scores))
     for i in range(len(scores)):
@@ -222,7 +222,7 @@ def _calibrate(scores: FloatArray, by: MapArrays) -> FloatArray:
     return found
 
 
-@jit
+@kernel
 def _pooled(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Values of the blocks, and the block of each element."""
     n = len(values)

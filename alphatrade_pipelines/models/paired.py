@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 
 FloatArray = npt.NDArray[np.float64]
 # a mean difference below this (nats) is arithmetic, not knowledge
@@ -51,7 +51,7 @@ def paired_bootstrap(gain: FloatArray, rows: pd.DataFrame, resamples: int = 2000
     return PairedTest(float(np.mean(gain)), float(lower), float(upper), float((means >= -ROUNDING).mean()), block)
 
 
-@jit
+@kernel
 def _resample(sums: FloatArray, counts: FloatArray, leave: float, resamples: int, seed: int) -> FloatArray:
     """Mean of each resample: blocks of geometric length (mean 1 / ``leave``) that begin anywhere and wrap around the end."""
     np.random.seed(seed)

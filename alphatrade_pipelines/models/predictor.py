@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.models.calibration import Calibrator, MapArrays, calibrated
 from alphatrade_pipelines.models.trees import TreeArrays, Trees, logistic_of, margin
 from alphatrade_pipelines.models.venn_abers import BoundArrays, Bounds, bounds_arrays, bounds_of
@@ -61,7 +61,7 @@ def interval(calibrator: Calibrator, bounds: Bounds, score: FloatArray, index: p
     return pd.DataFrame({**columns, "extrapolated": outside}, index=index)
 
 
-@jit
+@kernel
 def _interval(s: float, by: MapArrays, bounds: BoundArrays) -> tuple[float, float, float, bool]:
     p = calibrated(s, by)
     p0, p1 = bounds_of(s, bounds)
@@ -72,7 +72,7 @@ def _interval(s: float, by: MapArrays, bounds: BoundArrays) -> tuple[float, floa
     return np.rint(p * _DIGITS) / _DIGITS, np.rint(lower * _DIGITS) / _DIGITS, np.rint(upper * _DIGITS) / _DIGITS, outside
 
 
-@jit
+@kernel
 def _intervals(score: FloatArray, by: MapArrays, bounds: BoundArrays) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     found, outside = np.empty((3, len(score))), np.empty(len(score), np.bool_)
     for i in range(len(score)):
@@ -80,6 +80,6 @@ def _intervals(score: FloatArray, by: MapArrays, bounds: BoundArrays) -> tuple[F
     return found, outside
 
 
-@jit
+@kernel
 def _predict_row(x: FloatArray, trees: TreeArrays, by: MapArrays, bounds: BoundArrays) -> tuple[float, float, float, bool]:
     return _interval(logistic_of(margin(x, trees)), by, bounds)

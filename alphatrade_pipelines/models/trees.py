@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.models.errors import ModelDataError
 
 FloatArray = npt.NDArray[np.float64]
@@ -92,7 +92,7 @@ class Trees:
         return logistic(self.margins(X))
 
 
-@jit
+@kernel
 def margin(x: FloatArray, trees: TreeArrays) -> float:
     """Log odds of one row."""
     total = 0.0
@@ -108,7 +108,7 @@ def margin(x: FloatArray, trees: TreeArrays) -> float:
     return trees.scale * float(total) + trees.bias
 
 
-@jit
+@kernel
 def _margins(X: FloatArray, trees: TreeArrays) -> FloatArray:
     found = np.empty(len(X))
     for row in range(len(X)):
@@ -116,13 +116,13 @@ def _margins(X: FloatArray, trees: TreeArrays) -> FloatArray:
     return found
 
 
-@jit
+@kernel
 def logistic_of(z: float) -> float:
     """1 / (1 + e^-z)."""
     return 1.0 / (1.0 + math.exp(-z))
 
 
-@jit
+@kernel
 def logistic(z: FloatArray) -> FloatArray:
     """:func:`logistic_of` for each element: one implementation for a row and for a batch, hence the same bits."""
     found = np.empty(len(z))

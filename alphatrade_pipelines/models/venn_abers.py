@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alphatrade_pipelines.models._jit import jit
+from alphatrade_pipelines.market.jit import kernel
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.metrics import check_predictions
 
@@ -145,7 +145,7 @@ def _joined(knots: list[FloatArray], values: list[FloatArray]) -> tuple[FloatArr
     return np.concatenate(knots), np.concatenate(values), starts
 
 
-@jit
+@kernel
 def bounds_of(s: float, by: BoundArrays) -> tuple[float, float]:
     """(p0, p1) of one score: two bisections a part."""
     p0, p1 = 0.0, 0.0
@@ -164,7 +164,7 @@ def _compressed(knots: FloatArray, values: FloatArray) -> tuple[FloatArray, Floa
     return knots[steps], values[np.concatenate([steps, [len(values) - 1]])]
 
 
-@jit
+@kernel
 def _both(mass: FloatArray, wins: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Isotonic value at each knot after adding there one object of weight 1 labelled 0, and one labelled 1."""
     k = len(mass)

@@ -32,7 +32,6 @@ CRASH_POINTS = (
     "after read",
 )
 CALM_SECONDS = 5400.0  # before the last close every fault ends: what is not right by the end of the day never will be
-_EVERY_KIND_LASTS = 600.0  # for switches of the exchange that would otherwise stay turned for good
 
 
 class StoryError(ValueError):
