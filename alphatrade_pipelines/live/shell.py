@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -270,24 +270,31 @@ class Shell:
         if self._reading is not None and not self._reading.done():
             self._read_again = command.reason
             return
-        self._reading = asyncio.create_task(self._read_in_background(command))
+        self._reading = self._in_background(lambda: self._read_in_background(command))
+
+    def _in_background(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Start ``work`` beside the orders. What ends it, other than being cancelled, is raised by whoever takes the stimulus: a task of
+        its own must not hide it."""
+
+        async def told() -> None:
+            try:
+                await work()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - see above
+                self._put(ReadDone(None, error=error))
+
+        return asyncio.create_task(told())
 
     async def _read_in_background(self, command: ReadBroker) -> None:
         at, broker = self.now, self.tools.broker
         slow = asyncio.get_running_loop().call_later(SLOW_READ_S, self.vitals.bad, "reads", f"no answer for {SLOW_READ_S:.0f} s")
-        seen: BrokerSeen | None = None
-        failure: BaseException | None = None
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._reads, lambda: broker.execute(command, at))
-            seen = answer if isinstance(answer, BrokerSeen) else None
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the stimulus: a task of its own must not hide it
-            failure = error
         finally:
             slow.cancel()
         again, self._read_again = self._read_again, ""
-        self._put(ReadDone(seen, again, failure))
+        self._put(ReadDone(answer if isinstance(answer, BrokerSeen) else None, again))
 
     async def finish_reading(self) -> None:
         """Wait for the reads that are under way, if there are any; their answers are stimuli like any other."""
@@ -298,7 +305,7 @@ class Shell:
     def find_bars(self) -> None:
         """Ask the broker's history, in the background, for the bars that the stream did not bring."""
         if self._finding is None or self._finding.done():
-            self._finding = asyncio.create_task(self._find_bars())
+            self._finding = self._in_background(self._find_bars)
 
     async def _find_bars(self) -> None:
         after, now = self.tools.builder.done_until or self.tools.brain.last_start.to_pydatetime(warn=False), self.now
@@ -307,11 +314,6 @@ class Shell:
         except Exception as error:  # noqa: BLE001 - a gap in the bars is no reason to stop looking after positions
             log.error("missing bars not read", after=str(after), error=str(error))
             self.vitals.bad("bars", f"the gap after {after} could not be filled: {error}")
-            return
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as in _read_in_background: whoever takes the stimulus raises it
-            self._put(ReadDone(None, error=error))
             return
         self._bars_lost = False
         if not found.empty:
@@ -441,7 +443,7 @@ class Shell:
         key = (pd.Timestamp(self.now).tz_convert(NEW_YORK).date(), self.engine.state.market_open)
         if key == self._assets_of or (self._listing is not None and not self._listing.done()) or not self._is_session_morning(key[0]):
             return
-        self._listing = asyncio.create_task(self._look_up_assets(key))
+        self._listing = self._in_background(lambda: self._look_up_assets(key))
 
     async def _look_up_assets(self, key: tuple[date, bool]) -> None:
         symbols, broker = self.tools.builder.symbols, self.tools.broker
@@ -451,11 +453,6 @@ class Shell:
             log.error("assets not read", error=str(error))
             self.vitals.bad("assets", str(error))
             await asyncio.sleep(ACTIONS_PAUSE_S if self.free_running else 0.0)
-            return
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as in _read_in_background: whoever takes the stimulus raises it
-            self._put(ReadDone(None, error=error))
             return
         self.vitals.good("assets")
         self._assets_of = key
