@@ -137,7 +137,7 @@ def explain(client_order_id: str, journal: JournalPath = None) -> None:
 
     settings = _settings()
     path = journal or research.journal_with(settings, client_order_id)
-    explanation = explaining.explain(research.read_events(path), client_order_id)
+    explanation = explaining.explain(research.read_events(settings, path), client_order_id)
     console.print(explaining.render(explanation))
     console.print(reasons.render(reasons.reasons_of(settings, explanation)))
 

@@ -156,7 +156,7 @@ def _print_outcome(settings: Settings, console: Console, seconds: float) -> None
     table = Table(title="what happened", show_header=False, title_justify="left", padding=(0, 1))
     table.add_column(style="bold")
     table.add_column()
-    events = research.read_events(research.newest_journal(settings))
+    events = research.read_events(settings, research.newest_journal(settings))
     for name, text in outcome_rows(settings, events):
         table.add_row(name, text)
     console.print(table)

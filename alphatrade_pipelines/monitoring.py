@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from alphatrade_pipelines.models.bundle import Bundle
     from alphatrade_pipelines.models.drift import DriftReport
+    from alphatrade_pipelines.models.registry import VersionInfo
     from alphatrade_pipelines.models.staleness import AgeReport, ScoreReport
     from alphatrade_pipelines.models.volume_feed import VolumeFeedChange
 
@@ -69,28 +70,32 @@ def model_health(settings: Settings) -> ModelHealth | None:
     """The champion's health on the bars in the store; None without a usable champion or bars."""
     import pandas as pd
 
-    from alphatrade_pipelines.models.errors import BundleFormatError
-    from alphatrade_pipelines.models.staleness import evidence_path
-
-    try:
-        facts = research.champion_bundle(settings)
-    except BundleFormatError:  # the staleness sensor asks for a new one; a retrain must not fail over the old
+    champion = _champion(settings)  # of another format: the staleness sensor asks for a new one, a retrain must not fail over the old
+    if isinstance(champion, Finding) or not bootstrap.bar_store(settings).exists:
         return None
-    if facts is None or not bootstrap.bar_store(settings).exists:
-        return None
-    version, bundle = facts
+    version, bundle = champion
     bars = bootstrap.bar_store(settings).read()
     resolved = resolved_predictions(settings, version.version, bars).sort_values("t1", kind="stable")
     base_rate = research.registry(settings).metrics(version)["base_rate"]
-    path = list(evidence_path(resolved, base_rate)) if len(resolved) else []
+    score = _score(settings, resolved, base_rate)
     return ModelHealth(
         version.version,
         _age(settings, bundle, bars),
-        _score(settings, resolved, base_rate),
+        score,
         resolved,
-        pd.Series(path, index=resolved["t1"].to_numpy(), dtype=float, name="evidence"),
+        pd.Series(score.path, index=resolved["t1"].to_numpy(), dtype=float, name="evidence"),
         _inputs(settings, bundle, bars),
     )
+
+
+def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | Finding:
+    """The champion, or why there is none that could be looked at."""
+    from alphatrade_pipelines.models.errors import BundleFormatError
+
+    try:
+        return research.champion_bundle(settings) or NO_CHAMPION
+    except BundleFormatError as error:
+        return Finding(False, f"the champion cannot be used: {error}", "format")
 
 
 def staleness_finding(settings: Settings) -> Finding:
@@ -99,15 +104,10 @@ def staleness_finding(settings: Settings) -> Finding:
     Age is counted in market time: from the newest outcome the champion knows to the newest bar a model may be trained on, so a
     simulation of the past is not stale merely because its data are old.
     """
-    from alphatrade_pipelines.models.errors import BundleFormatError
-
-    try:
-        facts = research.champion_bundle(settings)
-    except BundleFormatError as error:  # after an upgrade nothing can trade until there is a new model: that is as stale as it gets
-        return Finding(True, f"the champion cannot be used: {error}", "format")
-    if facts is None:
-        return NO_CHAMPION
-    version, bundle = facts
+    champion = _champion(settings)
+    if isinstance(champion, Finding):  # after an upgrade nothing can trade until there is a new model: that is as stale as it gets
+        return replace(champion, fires=champion is not NO_CHAMPION)
+    version, bundle = champion
     bars = bootstrap.bar_store(settings).read()
     age, name = _age(settings, bundle, bars), f"champion {version.version}"
     if age.stale:
@@ -124,15 +124,10 @@ def staleness_finding(settings: Settings) -> Finding:
 
 def drift_finding(settings: Settings) -> Finding:
     """Have the features of the last ``model.drift_window`` sessions moved away from training, for reasons of their own?"""
-    from alphatrade_pipelines.models.errors import BundleFormatError
-
-    try:
-        facts = research.champion_bundle(settings)
-    except BundleFormatError as error:
-        return Finding(False, f"the champion cannot be used: {error}", "format")
-    if facts is None:
-        return NO_CHAMPION
-    version, bundle = facts
+    champion = _champion(settings)
+    if isinstance(champion, Finding):
+        return champion
+    version, bundle = champion
     bars = bootstrap.bar_store(settings).read()
     health, name = _inputs(settings, bundle, bars), f"champion {version.version}"
     own = health.own
@@ -249,7 +244,7 @@ def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -
 
     rows = {}
     for path in research.journal_files(settings):
-        for event in research.read_events(path):
+        for event in research.read_events(settings, path):
             if isinstance(event, SignalReceived) and event.signal.model_version == version:
                 signal = event.signal
                 way = 1.0 if signal.side is Side.BUY else -1.0

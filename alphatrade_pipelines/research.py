@@ -571,14 +571,12 @@ def newest_journal(settings: Settings) -> Path:
 def journal_with(settings: Settings, client_order_id: str) -> Path:
     """The newest journal, of any mode, that mentions an order id; the newest one of all when none does (its error then names near ids)."""
     for path in bootstrap.journal_places(settings, "*"):
-        if any(client_order_id in repr(event) for event in read_events(path)):
+        if any(client_order_id in repr(event) for event in read_events(settings, path)):
             return path
     return newest_journal(settings)
 
 
-def read_events(path: Path) -> list[Event]:
+def read_events(settings: Settings, path: Path) -> list[Event]:
     """All events of a journal, oldest first."""
-    from alphatrade_pipelines.settings import load_settings
-
-    with bootstrap.journal_reader(load_settings(), path) as reader:
+    with bootstrap.journal_reader(settings, path) as reader:
         return [event for _, event in reader.events()]

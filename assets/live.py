@@ -66,7 +66,7 @@ def pnl_attribution(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResul
 
 def _newest(settings: Settings) -> "tuple[str, list[Event]]":
     path = research.newest_journal(settings)
-    return str(path), research.read_events(path)
+    return str(path), research.read_events(settings, path)
 
 
 def _shortfall(fills: pd.DataFrame) -> "Callable[[Axes], None]":

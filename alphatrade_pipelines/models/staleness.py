@@ -41,20 +41,32 @@ class AgeReport:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """``evidence`` against the model, at its end; at 1 / ``false_alarm_rate`` the model is called stale.
+    """``path``: evidence against the model after each resolved prediction; at 1 / ``false_alarm_rate`` the model is called stale.
 
-    ``peak``: the most it ever was. ``log_loss_gain``: base-rate minus model log loss over the ``resolved`` predictions (positive = the
-    model helps); ``accuracy`` of the last :data:`ACCURACY_WINDOW`, for people; ``runs``: sequences without overlap the evidence is
-    averaged over.
+    ``log_loss_gain``: base-rate minus model log loss over the ``resolved`` predictions (positive = the model helps); ``accuracy`` of the
+    last :data:`ACCURACY_WINDOW`, for people; ``runs``: sequences without overlap the evidence is averaged over.
     """
 
-    resolved: int
+    path: FloatArray
     runs: int
-    evidence: float
-    peak: float
     log_loss_gain: float
     accuracy: float
     false_alarm_rate: float
+
+    @property
+    def resolved(self) -> int:
+        """Number of predictions."""
+        return len(self.path)
+
+    @property
+    def evidence(self) -> float:
+        """Evidence now."""
+        return float(self.path[-1]) if len(self.path) else 0.0
+
+    @property
+    def peak(self) -> float:
+        """The most it ever was."""
+        return float(self.path.max()) if len(self.path) else 0.0
 
     @property
     def stale(self) -> bool:
@@ -82,17 +94,14 @@ def score_staleness(predictions: pd.DataFrame, base_rate: float, false_alarm_rat
     if absent or not 0.0 < base_rate < 1.0:
         raise ModelDataError("columns t1, label, probability and a base rate inside (0, 1)", f"no {absent}, base rate {base_rate}")
     if predictions.empty:
-        return ScoreReport(0, 0, 0.0, 0.0, 0.0, float("nan"), false_alarm_rate)
+        return ScoreReport(np.empty(0), 0, 0.0, float("nan"), false_alarm_rate)
     rows = predictions.sort_values("t1", kind="stable")
     y, p = rows["label"].to_numpy(np.float64), rows["probability"].to_numpy(np.float64)
-    path = evidence_path(rows, base_rate)
     right = ((p > 0.5) == (y > 0.5))[-ACCURACY_WINDOW:]
     gain = log_losses(y, np.full(len(y), base_rate)) - log_losses(y, p)
     return ScoreReport(
-        resolved=len(rows),
+        path=evidence_path(rows, base_rate),
         runs=int(_runs(rows).max()) + 1,
-        evidence=float(path[-1]),
-        peak=float(path.max()),
         log_loss_gain=float(gain.mean()),
         accuracy=float(right.mean()),
         false_alarm_rate=false_alarm_rate,

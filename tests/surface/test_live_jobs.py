@@ -110,7 +110,7 @@ def test_requests_reach_the_running_session_and_a_second_one_is_refused(
     (ended,) = trading.results
     assert ended.clean, ended.open_business
     assert ended.status.seconds_unprotected == 0
-    events = research.read_events(research.newest_journal(settings))
+    events = research.read_events(settings, research.newest_journal(settings))
     asked = [(event.request, event.who) for event in events if isinstance(event, OperatorAsked)]
     assert [request for request, _ in asked] == ["reset_breakers", "flatten"]
     assert all(who.startswith("dagster run ") for _, who in asked)
