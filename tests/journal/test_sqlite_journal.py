@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,20 +23,8 @@ from alphatrade_pipelines.journal import (
     verify_journal,
 )
 from alphatrade_pipelines.trading.codec import encode_event
-from alphatrade_pipelines.trading.domain import AccountState, ModelRef
-from alphatrade_pipelines.trading.events import Event, PriceSeen, SessionEnded, SessionStarted
-
-T0 = datetime(2013, 1, 2, 14, 30, tzinfo=UTC)
-ACCOUNT = AccountState("PA1", Decimal("100000"), Decimal("100000"), Decimal("200000"))
-MODEL = ModelRef("model", "3", "bundle", "mlflow-run", "dagster-run", "data", "commit", "paper")
-
-
-def started(run_id: str = "run-1") -> SessionStarted:
-    return SessionStarted(T0, run_id, "sim", MODEL, ACCOUNT, "{}")
-
-
-def price(n: int) -> PriceSeen:
-    return PriceSeen(T0 + timedelta(seconds=n), "AAPL", Decimal(n) + Decimal("0.10"))
+from alphatrade_pipelines.trading.events import Event, PriceSeen, SessionEnded
+from tests.journal.stories import T0, price, started
 
 
 def filled(path: Path, count: int = 5) -> list[Event]:

@@ -1,11 +1,13 @@
-"""One small training shared by the tests of what comes after it."""
+"""One small training and one store of MLflow, shared by the tests of what comes after them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from alphatrade_pipelines.models import LearnerConfig, Provenance, TrainConfig, TrainingResult, train
+from alphatrade_pipelines.models import LearnerConfig, ModelRegistry, Provenance, RegistryConfig, TrainConfig, TrainingResult, train
 from tests.models.makers import MadeUpState, planted, random_bars
 
 SYMBOLS = ["A", "B", "C"]
@@ -25,3 +27,15 @@ def train_planted(
 @pytest.fixture(scope="session")
 def trained() -> tuple[TrainingResult, pd.DataFrame, pd.Series]:
     return train_planted()
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RegistryConfig:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return RegistryConfig(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
+
+
+@pytest.fixture
+def registry(config: RegistryConfig, request: pytest.FixtureRequest) -> ModelRegistry:
+    """One store (migrations cost seconds), one model name and experiment a test."""
+    return ModelRegistry(replace(config, model_name=request.node.name, experiment=request.node.name))

@@ -47,18 +47,6 @@ def passed(profile: Any) -> GateReport:
     return GateReport(profile, (Criterion("ece", 0.01, "<=", 0.02, True),))
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RegistryConfig:
-    folder = tmp_path_factory.mktemp("mlflow")
-    return RegistryConfig(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
-
-
-@pytest.fixture
-def registry(config: RegistryConfig, request: pytest.FixtureRequest) -> ModelRegistry:
-    """One store (migrations cost seconds), one model name and experiment a test."""
-    return ModelRegistry(replace(config, model_name=request.node.name, experiment=request.node.name))
-
-
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,11 @@ import pandas as pd
 import pytest
 
 import mlflow
-from alphatrade_pipelines.models import Lineage, ModelDataError, ModelRegistry, RegistryConfig, TrainingResult, TrialLedger
+from alphatrade_pipelines.models import Lineage, ModelDataError, ModelRegistry, TrainingResult, TrialLedger
 from alphatrade_pipelines.models.trials import FAILURE_TAG, trial_key
 
 Trained = tuple[TrainingResult, pd.DataFrame, pd.Series]
 SESSIONS = pd.date_range("2020-01-01", periods=250, freq="B", tz="UTC")
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RegistryConfig:
-    folder = tmp_path_factory.mktemp("mlflow")
-    return RegistryConfig(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
-
-
-@pytest.fixture
-def registry(config: RegistryConfig, request: pytest.FixtureRequest) -> ModelRegistry:
-    return ModelRegistry(replace(config, model_name=request.node.name, experiment=request.node.name))
 
 
 @pytest.fixture
