@@ -82,9 +82,9 @@ def model_candidate(
     """Purged out-of-fold predictions, calibration, the sealed bundle; logged to MLflow, registered, alias `challenger`."""
     from alphatrade_pipelines.models.plots import reliability_figure
 
-    with research.open_trial(settings, feature_state["state"], context.run_id) as trial:
+    with research.open_trial(settings, feature_state["state"], context.run.run_id) as trial:
         trained = research.train_candidate(settings, features, labels, feature_state["state"])
-        version = research.register_candidate(settings, trained, features, context.run_id, trial)
+        version = research.register_candidate(settings, trained, features, context.run.run_id, trial)
     folder = trained.bundle.save(settings.folders.bundles / trained.bundle.content_hash[:16])
     trained.oof.to_parquet(settings.folders.assets / OUT_OF_FOLD)
     metrics = {name: float(value) for name, value in trained.metrics.items() if math.isfinite(value)}

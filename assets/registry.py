@@ -31,7 +31,7 @@ def promotion(
     """The two-profile gate. `paper` asks for integrity, `live` also for economics; a refused candidate leaves the champion alone."""
     economics = {name: float(backtest_report[name]) for name in ECONOMICS if name in backtest_report}
     decision = research.decide_promotion(
-        settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run_id}"
+        settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run.run_id}"
     )
     if not decision.profile:  # also the champion itself, judged again by another gate
         context.log.error("ALERT %s", decision.headline)

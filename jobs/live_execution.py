@@ -54,7 +54,7 @@ def live_session(context: dg.AssetExecutionContext, config: LiveConfig, settings
 
     plan = trader.SessionPlan(
         mode=bootstrap.parse_mode(config.mode or settings.mode),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         sessions=config.sessions or None,
         pace_s=settings.live.sim_pace_s if config.pace_s < 0 else config.pace_s,
         on_stop=config.on_stop,
@@ -102,7 +102,7 @@ def market_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
 @dg.op
 def ask_to_flatten(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Close every position: by the running session if there is one (it owns the orders), else directly at the broker."""
-    context.add_output_metadata({"outcome": trader.flatten(settings, who=f"dagster run {context.run_id}")})
+    context.add_output_metadata({"outcome": trader.flatten(settings, who=f"dagster run {context.run.run_id}")})
 
 
 @dg.job(
@@ -116,7 +116,7 @@ def flatten_all() -> None:
 @dg.op
 def ask_to_reset_breakers(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Let entries resume after a breaker tripped; refused when no session runs, since breakers live in it."""
-    context.add_output_metadata({"outcome": trader.ask_session(settings, "reset_breakers", f"dagster run {context.run_id}")})
+    context.add_output_metadata({"outcome": trader.ask_session(settings, "reset_breakers", f"dagster run {context.run.run_id}")})
 
 
 @dg.job(description="Re-arm tripped circuit breakers of the running session", executor_def=dg.in_process_executor)

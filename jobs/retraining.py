@@ -28,7 +28,7 @@ retrain = dg.define_asset_job(
 @dg.op(pool="registry")
 def restore_previous_champion(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Give the alias back to the version that held it before; the live session swaps between bars."""
-    restored = research.rollback_champion(settings, "job rollback_model", by=f"Dagster run {context.run_id}")
+    restored = research.rollback_champion(settings, "job rollback_model", by=f"Dagster run {context.run.run_id}")
     context.log.warning("champion is now version %s", restored)
     context.add_output_metadata({"champion_version": restored})
 

@@ -8,6 +8,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -60,6 +61,18 @@ def be_quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Quiet for a while: who plays sessions inside a larger process has its logs back afterwards."""
+    disabled, configured = logging.root.manager.disable, structlog.get_config()
+    be_quiet()
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        structlog.configure(**configured)
+
+
 def session(seed: int) -> Report:
     """The session of one seed."""
     return play(draw_story(seed))
@@ -76,8 +89,8 @@ def run(first_seed: int, sessions: int, jobs: int, say: Say) -> Outcome:
 
 def _reports(seeds: range, jobs: int) -> Iterator[Report]:
     if jobs <= 1 or len(seeds) <= 1:
-        be_quiet()
-        yield from map(session, seeds)
+        with quietly():
+            yield from map(session, seeds)
         return
     # a fresh interpreter each: nothing of this process (threads, caches, a patched module) leaks into a session
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=be_quiet) as pool:
@@ -92,8 +105,8 @@ def line(report: Report) -> str:
 
 def explain(report: Report, most: int | None = None) -> tuple[Report, str]:
     """The shortest story that breaks the same rule, and what to say about it."""
-    be_quiet()
-    small = shrink(report.story, play) if most is None else shrink(report.story, play, most)
+    with quietly():
+        small = shrink(report.story, play) if most is None else shrink(report.story, play, most)
     broken = "\n".join(f"  {violation}" for violation in small.violations[:5])
     kept = f"{len(small.story.steps)} of {len(report.story.steps)} steps"
     return small, f"seed {report.story.seed} breaks a rule ({kept} are enough):\n{broken}\n{small.story.to_json()}"
@@ -101,8 +114,8 @@ def explain(report: Report, most: int | None = None) -> tuple[Report, str]:
 
 def replay(story: Story) -> Report:
     """One session from a story."""
-    be_quiet()
-    return play(story)
+    with quietly():
+        return play(story)
 
 
 def table(outcome: Outcome) -> list[tuple[str, int, int]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from alphatrade_pipelines.simulation.runner import be_quiet
 from alphatrade_pipelines.simulation.story import draw_story
 from alphatrade_pipelines.simulation.tape import TapePlan
 from alphatrade_pipelines.simulation.trader import SeededBrain
@@ -63,7 +62,6 @@ class Day(World):
 
 
 def test_the_day_does_everything_it_is_meant_to() -> None:
-    be_quiet()
     report = Day().play()
     assert report.violations == []
     assert report.orders["entry"] == 4  # AAA is flat again when the second bar comes
@@ -74,7 +72,6 @@ def test_the_day_does_everything_it_is_meant_to() -> None:
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_a_crash_at_any_boundary_of_the_day_breaks_nothing(block: int) -> None:
-    be_quiet()
     whole = Day()
     whole.play()
     assert whole.boundaries > 120

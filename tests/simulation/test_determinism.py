@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 
-import pytest
+import structlog
 
-from alphatrade_pipelines.simulation.runner import be_quiet, session
+from alphatrade_pipelines.simulation.runner import quietly, session
 
 SEED = 7
 CODE = "import sys; from alphatrade_pipelines.simulation.runner import be_quiet, session; be_quiet(); " + (
     "[print(session(int(seed)).journal_hash) for seed in sys.argv[1:]]"
 )
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    be_quiet()
 
 
 def _elsewhere(hash_seed: str, *seeds: int) -> list[str]:
@@ -41,3 +37,13 @@ def test_neither_the_process_nor_its_hash_seed_nor_its_past_matters() -> None:
     other, after = _elsewhere("2", SEED + 3, SEED)
     assert after == here
     assert other != here
+
+
+def test_who_plays_sessions_has_its_logs_back() -> None:
+    before = logging.root.manager.disable, structlog.get_config()["wrapper_class"]
+    logging.disable(logging.NOTSET)
+    with quietly():
+        assert not logging.getLogger("a library").isEnabledFor(logging.CRITICAL)
+    assert logging.getLogger("a library").isEnabledFor(logging.CRITICAL)
+    logging.disable(before[0])
+    assert structlog.get_config()["wrapper_class"] is before[1]

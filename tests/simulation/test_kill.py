@@ -9,7 +9,6 @@ import pytest
 
 from alphatrade_pipelines.live.shell import Shell
 from alphatrade_pipelines.simulation.life import Killed, Life, OwnJournal
-from alphatrade_pipelines.simulation.runner import be_quiet
 from alphatrade_pipelines.simulation.story import draw_story
 from alphatrade_pipelines.simulation.world import World
 
@@ -32,7 +31,6 @@ class DiesLookingUpAssets(World):
 
 
 def test_a_kill_in_a_background_task_ends_the_process_and_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_quiet()
     story = draw_story(0)
     world = DiesLookingUpAssets(replace(story, tape=replace(story.tape, days=1), journal="memory", steps=(), latency=0.01))
     look_up = Shell._look_up_assets

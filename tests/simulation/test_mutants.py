@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from alphatrade_pipelines.simulation.runner import be_quiet
 from alphatrade_pipelines.simulation.story import draw_story
 from alphatrade_pipelines.simulation.world import play
 from tests.simulation.mutants import MUTANTS
@@ -25,7 +24,6 @@ def broken(seed: int) -> str:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_deliberate_bug_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]) -> None:
-    be_quiet()
     MUTANTS[name](monkeypatch)
     for seed in range(1, SEEDS + 1):
         rule = broken(seed)

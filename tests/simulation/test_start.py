@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from alphatrade_pipelines.simulation.journals import SqliteStore
-from alphatrade_pipelines.simulation.runner import be_quiet
 from alphatrade_pipelines.simulation.story import draw_story
 from alphatrade_pipelines.simulation.world import World
 from alphatrade_pipelines.trading.events import BrokerSeen, ClockTicked, Event, PriceSeen
@@ -55,7 +54,6 @@ def history() -> list[Event]:
 
 
 def test_a_session_is_ready_within_ten_seconds_after_ten_thousand_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    be_quiet()
     world = Long(replace(draw_story(1), journal="sqlite", steps=()))
     world.before = history()  # type: ignore[attr-defined]
     world.calm = world.ends = 1800.0  # half an hour before the open is enough to start

@@ -75,7 +75,7 @@ def test_another_gate_decides_again_refuses_alerts_and_keeps_the_champion(own_ho
         assert "n_effective" in evaluation.description
         run_id = checks[key].run_id
         told = [entry.user_message for entry in instance.all_logs(run_id)]
-        assert any("ALERT version 1 was refused; champion stays 1" in message for message in told)
+        assert any("ALERT version 1 was refused; champion stays 1" in message for message in told), told
     champion = research.registry(settings).champion()
     assert champion is not None
     assert champion.version == "1"

@@ -198,6 +198,7 @@ def test_f21_a_halt_freezes_an_open_stop_and_reopens_below_it() -> None:
     with venue(days(FLAT, FALL, FLAT), "f21") as v, RawStream(v, "/v2/iex", statuses=["*"]) as data:
         v.bracket("entry")
         v.until("session_close")  # the halt of the first session fell between its points
+        wait_for(lambda: len([m for m in data.messages if m["T"] == "s"]) == 2)
         data.frames.clear()
         v.until("session_open")
         v.admin("POST", "faults", {"kind": "halt", "symbol": "AAA", "for_seconds": 5 * 3600})
