@@ -355,7 +355,9 @@ def _figures(name: str, result: BacktestResult, performance: Performance) -> dic
     return {
         f"{name}_sessions": performance.observations,
         f"{name}_return": performance.total_return,
+        f"{name}_hold_return": result.hold_return,
         f"{name}_sharpe": performance.sharpe,
+        f"{name}_hold_sharpe": result.hold_sharpe,
         f"{name}_psr": performance.psr,
         f"{name}_dsr": performance.dsr,
         f"{name}_min_track_record": performance.min_track_record,

@@ -17,6 +17,7 @@ from alphatrade_pipelines.backtest.statistics import Performance, drawdown
 from alphatrade_pipelines.backtest.style import STYLE
 from alphatrade_pipelines.reporting.trades import RoundTrip
 
+MOST_NAMES = 20
 CONVENTIONS = (
     "A signal is made from a bar only once that bar is complete, and trades at the next open or later; no bar decides what happens "
     "inside it.",
@@ -61,16 +62,16 @@ def tearsheet(result: BacktestResult, title: str, figures: Performance) -> str:
 
 def _subtitle(result: BacktestResult) -> str:
     first, last = result.equity.index[0], result.equity.index[-1]
+    names = ", ".join(result.symbols) if len(result.symbols) <= MOST_NAMES else f"{len(result.symbols)} symbols"
     return (
-        f"{', '.join(result.symbols)} · {first:%Y-%m-%d} to {last:%Y-%m-%d} · {len(result.equity) - 1} sessions · "
+        f"{names} · {first:%Y-%m-%d} to {last:%Y-%m-%d} · {len(result.equity) - 1} sessions · "
         f"fill profile {result.profile} · seed {result.seed}"
     )
 
 
 def _cards(result: BacktestResult, figures: Performance) -> str:
-    hold = float(result.benchmark.iloc[-1] / result.benchmark.iloc[0] - 1)
     cards = [
-        _card("Net return", _percent(figures.total_return), f"buy and hold {_percent(hold)}", figures.total_return),
+        _card("Net return", _percent(figures.total_return), f"buy and hold {_percent(result.hold_return)}", figures.total_return),
         _card("Sharpe ratio", _number(figures.sharpe), f"a year {_percent(figures.annual_return)}", figures.sharpe),
         _card("Deflated Sharpe", _number(figures.dsr), f"after {figures.trials} trial{'s' if figures.trials != 1 else ''}"),
         _card(

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from alphatrade_pipelines.backtest.statistics import Performance, performance, turnover
+from alphatrade_pipelines.backtest.statistics import Performance, annual_sharpe, performance, returns_of, turnover
 from alphatrade_pipelines.market.adjustment import adjust_forward
 from alphatrade_pipelines.reporting.book import Fill, OrderBook
 from alphatrade_pipelines.reporting.protection import ProtectionMeter
@@ -62,6 +62,16 @@ class BacktestResult:
     def performance(self, trials: int = 1, trial_variance: float | None = None) -> Performance:
         """Statistics of the equity curve, deflated by ``trials`` (see ``statistics.performance``)."""
         return performance(self.equity, trials, trial_variance)
+
+    @property
+    def hold_return(self) -> float:
+        """Total return of equal-weight buy and hold over the same sessions."""
+        return float(self.benchmark.iloc[-1] / self.benchmark.iloc[0] - 1)
+
+    @property
+    def hold_sharpe(self) -> float:
+        """Annual Sharpe ratio of equal-weight buy and hold."""
+        return annual_sharpe(returns_of(self.benchmark))
 
     @property
     def turnover(self) -> float:

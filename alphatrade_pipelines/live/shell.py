@@ -394,7 +394,7 @@ class Shell:
 
     async def _watch_bars(self) -> None:
         assert self._clock is not None
-        silence = self._bars_heard.silence(self.now, self._clock.is_open)
+        silence = self._bars_heard.silence(self.now, self._clock.is_open, self._clock.next_close)
         hasty = self.free_running and asyncio.get_running_loop().time() - self._heard_at < HASTY_S
         if silence is None or hasty:
             return

@@ -38,17 +38,18 @@ class BarWatch:
     def __init__(self, timeframe: Timeframe) -> None:
         self._limit = None if timeframe.is_daily else timedelta(minutes=timeframe.minutes) + SLACK
         self._heard: datetime | None = None
+        self._close: datetime | None = None
 
     def heard(self, now: datetime) -> None:
         """A bar has come."""
         self._heard = now
 
-    def silence(self, now: datetime, market_open: bool) -> timedelta | None:
-        """How long the market has been silent, if that is too long; None if all is well."""
+    def silence(self, now: datetime, market_open: bool, close: datetime) -> timedelta | None:
+        """How long the market has been silent, if that is too long; None if all is well. ``close``: when this session ends, or the next."""
         if not market_open:
             self._heard = None
             return None
-        if self._heard is None:
-            self._heard = now  # silence is counted from the open on
+        if self._heard is None or self._close != close:
+            self._heard, self._close = now, close  # counted from the open on, or from our first look at it: nobody may look all night
         quiet = now - self._heard
         return quiet if self._limit is not None and quiet > self._limit else None

@@ -41,18 +41,21 @@ def test_a_part_that_works_again_is_no_trouble_any_more() -> None:
 
 
 def test_silence_is_counted_from_the_open_and_from_the_last_bar() -> None:
-    watch = BarWatch(MINUTE)
-    assert watch.silence(after(-3600), market_open=False) is None
-    assert watch.silence(after(0), market_open=True) is None
-    assert watch.silence(after(150), market_open=True) is None
-    assert watch.silence(after(151), market_open=True) == timedelta(seconds=151)
+    watch, close, tomorrow = BarWatch(MINUTE), after(23_400), after(109_800)
+    assert watch.silence(after(-3600), market_open=False, close=close) is None
+    assert watch.silence(after(0), market_open=True, close=close) is None
+    assert watch.silence(after(150), market_open=True, close=close) is None
+    assert watch.silence(after(151), market_open=True, close=close) == timedelta(seconds=151)
     watch.heard(after(160))
-    assert watch.silence(after(300), market_open=True) is None
-    assert watch.silence(after(9000), market_open=False) is None, "a closed market is silent"
-    assert watch.silence(after(90_000), market_open=True) is None, "and its night does not count at the next open"
+    assert watch.silence(after(300), market_open=True, close=close) is None
+    assert watch.silence(after(9000), market_open=False, close=close) is None, "a closed market is silent"
+    assert watch.silence(after(90_000), market_open=True, close=tomorrow) is None, "and its night does not count at the next open"
+    watch.heard(after(90_010))
+    assert watch.silence(after(176_400), market_open=True, close=after(196_200)) is None, "nor does one in which nobody looked"
+    assert watch.silence(after(176_600), market_open=True, close=after(196_200)) == timedelta(seconds=200)
     daily = BarWatch(Timeframe.parse("1Day"))
-    daily.silence(after(0), market_open=True)
-    assert daily.silence(after(20_000), market_open=True) is None
+    daily.silence(after(0), market_open=True, close=after(23_400))
+    assert daily.silence(after(20_000), market_open=True, close=after(23_400)) is None
 
 
 def frame(symbol: str, *minutes: int, close: float = 2.0) -> pd.DataFrame:
