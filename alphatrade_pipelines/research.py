@@ -260,11 +260,11 @@ def play_candidate(
 ) -> dict[str, BacktestResult]:
     """The backtests by name: ``research`` over the training span out of fold, ``unseen`` over the sessions kept back, if any were."""
     cut, last = bootstrap.training_cut(settings, bars), bars.index.get_level_values("timestamp").max()
-    seen = features[features.index.get_level_values("timestamp") < cut]
+    trained = features.index.get_level_values("timestamp") < cut
     first = oof.index.get_level_values("timestamp").min()
-    named = {"research": _play(settings, model, bundle, seen, bars, (first, cut), oof)}
+    named = {"research": _play(settings, model, bundle, features[trained], bars, (first, cut), oof)}
     if last >= cut:
-        named["unseen"] = _play(settings, model, bundle, features.drop(seen.index), bars, (cut, last + timedelta(days=1)))
+        named["unseen"] = _play(settings, model, bundle, features[~trained], bars, (cut, last + timedelta(days=1)))
     return named
 
 
@@ -345,10 +345,18 @@ def _play(
 
     calendar, (start, end) = SessionCalendar(), span
     liquidity = session_liquidity(bars, bootstrap.timeframe(settings), calendar)
-    signals = make_signals(bundle, features, bars, calendar, model.version, predicted, liquidity)
     played = bars[bars.index.get_level_values("timestamp") < end]
     exchange, core = bootstrap.exchange_config(settings, start, end), bootstrap.core_config(settings)
-    return run_backtest(played, signals, exchange, core, model, bootstrap.timeframe(settings), calendar)
+    return run_backtest(
+        played,
+        make_signals(bundle, features, bars, calendar, model.version, predicted, liquidity),
+        exchange,
+        core,
+        model,
+        bootstrap.timeframe(settings),
+        calendar,
+        every_event=False,
+    )
 
 
 def _figures(name: str, result: BacktestResult, performance: Performance) -> dict[str, int | float | str]:

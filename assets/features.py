@@ -68,10 +68,10 @@ def features(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]
 )
 def no_look_ahead(settings: dg.ResourceParam[Settings], feature_state: dict[str, str]) -> dg.AssetCheckResult:
     from alphatrade_pipelines.features import FittedPipeline
-    from alphatrade_pipelines.leaks.house import audit_features
+    from alphatrade_pipelines.leaks.house import audit_nightly
 
     fitted = FittedPipeline.from_json(feature_state["state"])
-    report = audit_features(fitted, bootstrap.bar_store(settings).read(), cuts=3)
+    report = audit_nightly(fitted, bootstrap.bar_store(settings).read())
     return dg.AssetCheckResult(
         passed=report.clean,
         severity=dg.AssetCheckSeverity.ERROR,

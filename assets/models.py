@@ -118,9 +118,9 @@ def model_evaluation(
 ) -> dg.MaterializeResult[dict[str, float]]:
     """What the gate asks beyond training: the look-ahead probe on the state the model was trained with, and the champion on equal rows."""
     from alphatrade_pipelines.features import FittedPipeline
-    from alphatrade_pipelines.leaks.house import audit_features
+    from alphatrade_pipelines.leaks.house import audit_nightly
 
-    probe = audit_features(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read(), cuts=3)
+    probe = audit_nightly(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read())
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
     metrics = research.evaluate_candidate(settings, model_candidate["version"], model_candidate["metrics"], oof, probe.clean)
     return dg.MaterializeResult(value=metrics, metadata={"metrics": _table(metrics), "values_probed": probe.values_checked})

@@ -16,13 +16,14 @@ from decimal import Decimal
 import pandas as pd
 
 from alphatrade_pipelines.backtest.broker import ExchangeBroker, corporate_events
+from alphatrade_pipelines.backtest.history import History
 from alphatrade_pipelines.backtest.result import BacktestResult, make_result
 from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.market.timeframe import Timeframe
 from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import ModelRef, Signal
-from alphatrade_pipelines.trading.engine import Engine, MemoryLog
+from alphatrade_pipelines.trading.engine import Engine
 from alphatrade_pipelines.trading.events import AccountSeen, Event, PriceSeen, SessionEnded, SessionStarted, SignalReceived
 from alphatrade_pipelines.venue.exchange.config import ExchangeConfig, Step
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
@@ -44,8 +45,10 @@ class _Run:
         """Hand an event to the engine and back what its commands came to, until nothing follows."""
         todo = deque([event])
         while todo:
-            commands = self.engine.handle(todo.popleft())
-            self.meter.observe(self.engine.state)
+            happened = todo.popleft()
+            commands = self.engine.handle(happened)
+            if not isinstance(happened, PriceSeen | SignalReceived):  # neither moves a share or a stop: time is charged at the next event
+                self.meter.observe(self.engine.state)
             for command in commands:
                 answer = self.broker.execute(command, self.exchange.now)
                 if answer is not None:
@@ -88,6 +91,7 @@ def run_backtest(
     timeframe: Timeframe,
     calendar: SessionCalendar,
     progress: Progress | None = None,
+    every_event: bool = True,
 ) -> BacktestResult:
     """Trade ``signals`` over the sessions of ``bars`` from ``exchange.start`` on.
 
@@ -98,26 +102,28 @@ def run_backtest(
         core: configuration of the trading core, as in live.
         model: what the signals came from.
         progress: called with the time reached after each session.
+        every_event: keep all events in the result; without, prices and signals nobody acted on are left out of it (see ``History``).
 
     Raises:
         ValueError: nothing to play, or a start inside a session.
     """
     tape = BarTape(bars, timeframe, calendar)
     market = Exchange(tape, exchange)
-    log = MemoryLog()
+    log = History(every_event)
     run = _Run(market, ExchangeBroker(market), Engine(core, log), ProtectionMeter())
     due: dict[datetime, list[Signal]] = defaultdict(list)
     for signal in signals:
         due[signal.decision_time].append(signal)
+    del signals  # millions of them: each goes with its session
     began = market.now
     run.settle(SessionStarted(began, "backtest", "backtest", model, run.broker.account(), core.to_json()))
     run.settle(run.broker.clock())
     held: list[int] = []
     while (step := market.advance()) is not None:
-        run.step(step, due.get(step.at, ()))
+        run.step(step, due.pop(step.at, ()))
         if step.kind == "session_close":
             held.append(len(run.engine.state.positions))
             if progress is not None:
                 progress(step.at)
     run.settle(SessionEnded(market.now, "end of the tape"))
-    return make_result(market, [event for _, event in log.events()], run.meter, began, held)
+    return make_result(market, log, run.meter, began, held)

@@ -10,9 +10,10 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from alphatrade_pipelines.backtest.history import History
 from alphatrade_pipelines.backtest.statistics import Performance, annual_sharpe, performance, returns_of, turnover
 from alphatrade_pipelines.market.adjustment import adjust_forward
-from alphatrade_pipelines.reporting.book import Fill, OrderBook
+from alphatrade_pipelines.reporting.book import Fill
 from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.reporting.summary import Summary
 from alphatrade_pipelines.reporting.trades import Attribution, RoundTrip, merged, trade_ledger
@@ -40,7 +41,7 @@ class Costs:
 class BacktestResult:
     """``equity`` and ``benchmark`` (equal-weight buy and hold with dividends, without costs) have one value a session close (UTC),
     after a first one at the start. ``exposure`` = share of closes with any position. ``digest`` hashes all executions: equal digests,
-    equal fills to the last digit.
+    equal fills to the last digit. ``events`` are those the run kept.
     """
 
     symbols: tuple[str, ...]
@@ -84,12 +85,9 @@ class BacktestResult:
         return float(np.mean([trade.pnl > 0 for trade in self.trades])) if self.trades else float("nan")
 
 
-def make_result(
-    exchange: Exchange, events: Sequence[Event], meter: ProtectionMeter, began: datetime, held: Sequence[int]
-) -> BacktestResult:
+def make_result(exchange: Exchange, log: History, meter: ProtectionMeter, began: datetime, held: Sequence[int]) -> BacktestResult:
     """Gather the result of a finished run. ``held``: number of positions at each session close."""
-    book = OrderBook.of(events)
-    ledger = trade_ledger(events, book)
+    ledger = trade_ledger(log.kept, log.book)
     history = exchange.equity_history
     stamps = pd.DatetimeIndex([began, *(at for _, at, _ in history)], name="at")
     equity = pd.Series([float(exchange.config.cash), *(float(value) for _, _, value in history)], index=stamps, name="equity")
@@ -100,16 +98,16 @@ def make_result(
         seed=exchange.config.seed,
         equity=equity,
         benchmark=buy_and_hold(exchange.tape.frame, stamps, exchange),
-        fills=tuple(book.fills()),
+        fills=tuple(log.book.fills()),
         trades=tuple(merged(ledger.round_trips)),
         attribution=ledger.attribution(),
         costs=Costs(_market_cost(exchange), account.fees_paid, account.dividends, ledger.bought + ledger.sold),
-        summary=Summary.of(events),
+        summary=log.summary,
         seconds_unprotected=meter.total,
         venue_seconds_unprotected=sum(exchange.ledger.unprotected_seconds.values()),
         exposure=float(np.mean([count > 0 for count in held])) if held else 0.0,
         digest=exchange.digest(),
-        events=tuple(events),
+        events=tuple(log.kept),
     )
 
 

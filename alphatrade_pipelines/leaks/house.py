@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.features import FeaturePipeline, FittedPipeline, ewma_volatility
-from alphatrade_pipelines.leaks.arena import EMBARGO, build_arena
+from alphatrade_pipelines.leaks.arena import EMBARGO, build_arena, recent
 from alphatrade_pipelines.leaks.causal import probe_causal
 from alphatrade_pipelines.leaks.compare import Findings
 from alphatrade_pipelines.leaks.folds import check_folds
@@ -28,6 +28,7 @@ from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, WalkFo
 from alphatrade_pipelines.models.weights import evidence_weights
 
 Progress = Callable[[Report], None]
+_STAMPS, _SYMBOLS = 1_500, 100
 # enough trees and folds to reach every line, few enough to be quick
 _LEARNER, _FOLDS = LearnerConfig(iterations=20, stage=10, threads=1), FoldConfig(outer=3, inner=2, embargo=EMBARGO)
 
@@ -43,6 +44,16 @@ def audit_features(fitted: FittedPipeline, bars: pd.DataFrame, *, cuts: int | It
         LeakProbeError: too few time stamps for the cuts.
     """
     return probe_causal(lambda world: fitted.transform(world.bars), World(bars), name="features", cuts=cuts, thorough=thorough)
+
+
+def audit_nightly(fitted: FittedPipeline, bars: pd.DataFrame) -> Report:
+    """:func:`audit_features` as every retrain runs it: on the last 1,500 time stamps (or four warm-ups) of the hundred longest symbols.
+
+    A feature is the same function of its past in every decade and for every symbol; the whole of a wide panel would cost minutes to say
+    the same. Raises LeakProbeError as the other does.
+    """
+    stamps = max(_STAMPS, 4 * max(fitted.warmup.values(), default=1))
+    return audit_features(fitted, recent(bars, stamps, _SYMBOLS), cuts=3)
 
 
 def audit_pipeline(pipeline: FeaturePipeline, bars: pd.DataFrame, *, cuts: int = 2, thorough: bool = False) -> Report:

@@ -77,7 +77,9 @@ def choose_penalty(X: FloatArray, y: FloatArray, weights: FloatArray, splits: It
 
 
 def _standardised(X: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    return np.asarray(np.clip((X - mean) / scale, -_CUT, _CUT), dtype=np.float64)
+    Z = np.asarray(X - mean, dtype=np.float64)
+    Z /= scale
+    return np.clip(Z, -_CUT, _CUT, out=Z)
 
 
 def _probability(z: FloatArray) -> FloatArray:
@@ -104,10 +106,10 @@ class _Problem:
     def of(cls, X: FloatArray, y: FloatArray, w: FloatArray) -> _Problem:
         if not np.isfinite(X).all() or y.min() == y.max():
             raise ModelDataError("finite features and both classes", "NaN or infinity, or one class only")
-        mean = np.average(X, axis=0, weights=w)
-        scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=w))
+        mean, scale = _moments(X, w)
         scale[scale < 1e-12 * np.maximum(np.abs(mean), 1.0)] = np.inf  # a constant feature says nothing, whatever its value tomorrow
-        Z = np.column_stack([_standardised(X, mean, scale), np.ones(len(y))])
+        Z = np.ones((len(y), X.shape[1] + 1))
+        Z[:, :-1] = _standardised(X, mean, scale)
         share = float(np.average(y, weights=w))
         start = np.append(np.zeros(X.shape[1]), np.log(share / (1.0 - share)))
         return cls(Z, y, w, mean, scale, start, _curvature(Z, w * share * (1.0 - share)))
@@ -136,6 +138,21 @@ class _Problem:
             if improved < 1e-11 * w.sum():
                 break
         return theta
+
+
+@kernel
+def _moments(X: FloatArray, w: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Weighted mean and standard deviation of each column: two passes and no copy of what may be a gigabyte."""
+    rows, columns = X.shape
+    mean, scale, total = np.zeros(columns), np.zeros(columns), w.sum()
+    for i in range(rows):
+        for j in range(columns):
+            mean[j] += w[i] * X[i, j]
+    mean /= total
+    for i in range(rows):
+        for j in range(columns):
+            scale[j] += w[i] * (X[i, j] - mean[j]) ** 2
+    return mean, np.sqrt(scale / total)
 
 
 @kernel

@@ -30,14 +30,36 @@ class Dependence:
         return max(rows / symbols / self.time * min(self.symbols, symbols), 1.0)
 
 
-def dependence(series: pd.Series) -> Dependence:
-    """Measured on a long stretch of a feature, index (symbol, timestamp); NaN is left out.
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where each row of a panel lies in a table of times by symbols: worked out once for all its columns."""
+
+    time: npt.NDArray[np.intp]
+    symbol: npt.NDArray[np.intp]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, index: pd.Index) -> Grid:
+        """Of an index (symbol, timestamp) without duplicates."""
+        times, stamps = pd.factorize(index.get_level_values("timestamp"), sort=True)
+        symbols, names = pd.factorize(index.get_level_values("symbol"), sort=True)
+        return cls(times, symbols, (len(stamps), len(names)))
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """One column as the table, NaN where there is no row."""
+        table = np.full(self.shape, np.nan)
+        table[self.time, self.symbol] = values
+        return table
+
+
+def dependence(series: pd.Series, grid: Grid | None = None) -> Dependence:
+    """Measured on a long stretch of a feature, index (symbol, timestamp); NaN is left out. ``grid``: that of the index, if known.
 
     Time: autocovariances pooled over symbols, summed in pairs until a pair is not positive (Geyer 1992), which needs no model of the
     decay: a rolling window's is a triangle, a regime's an exponential. Symbols: variance of one symbol over variance of their mean at one
     time, which is k for k independent symbols and 1 for copies.
     """
-    wide = series.unstack("symbol").to_numpy(dtype=np.float64)
+    wide = (grid or Grid.of(series.index)).spread(series.to_numpy(dtype=np.float64))
     present = np.isfinite(wide)
     mean = np.where(present, wide, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
     values = np.where(present, wide - mean, 0.0)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphatrade_pipelines.models.dependence import Dependence, dependence
+from alphatrade_pipelines.models.dependence import Dependence, Grid, dependence
 from alphatrade_pipelines.models.errors import ModelDataError
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,23 +66,23 @@ def drift_reference(features: pd.DataFrame, probabilities: pd.Series) -> dict[st
     """
     from alphatrade_pipelines.features import drift_reference as describe
 
-    described = describe(features.assign(**{_PREDICTION: probabilities}))
-    entries = {name: _measured(name, facts, features.get(name, probabilities)) for name, facts in described.items()}
+    whole = features.assign(**{_PREDICTION: probabilities})
+    grid = Grid.of(whole.index)
+    entries = {name: _measured(name, facts, whole[name], grid) for name, facts in describe(whole).items()}
     return {"probability": entries.pop(_PREDICTION), "features": entries}
 
 
 _PREDICTION = " probability"  # no feature's name begins with a space
 
 
-def _measured(name: str, facts: dict[str, Any], values: pd.Series) -> dict[str, Any]:
+def _measured(name: str, facts: dict[str, Any], values: pd.Series, grid: Grid) -> dict[str, Any]:
     if not facts["count"]:
         raise ModelDataError(f"values of the feature {name.strip()}", "NaN only", "Load more history or drop the feature.")
-    found = dependence(values)
-    symbols = values.index.get_level_values("symbol").nunique()
+    found = dependence(values, grid)
     return facts | {
         "autocorrelation_time": found.time,
         "independent_symbols": found.symbols,
-        "n_effective": found.effective(facts["count"], symbols),
+        "n_effective": found.effective(facts["count"], grid.shape[1]),
     }
 
 

@@ -74,7 +74,7 @@ class EventLog(Protocol):
 
 
 class MemoryLog:
-    """A log that lasts as long as the process: for backtests."""
+    """A log that lasts as long as the process."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []

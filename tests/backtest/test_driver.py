@@ -11,8 +11,10 @@ import pytest
 from alphatrade_pipelines.backtest.driver import run_backtest
 from alphatrade_pipelines.backtest.result import BacktestResult
 from alphatrade_pipelines.market import SampleSource, SessionCalendar
+from alphatrade_pipelines.reporting.protection import measure_protection
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import Signal
+from alphatrade_pipelines.trading.events import AccountSeen, EntryDenied, PriceSeen, SignalReceived
 from alphatrade_pipelines.venue import ExchangeConfig
 from tests.backtest.helpers import DAY, MODEL, rule_signals
 
@@ -45,6 +47,20 @@ def test_the_same_run_gives_the_same_fills_and_another_seed_does_not(
 ) -> None:
     assert run(bars, signals).digest == result.digest
     assert run(bars, signals, seed=8).digest != result.digest
+
+
+def test_letting_go_of_prices_and_refused_signals_changes_no_figure(
+    bars: pd.DataFrame, signals: list[Signal], result: BacktestResult
+) -> None:
+    exchange = ExchangeConfig(start=START, seed=7)
+    lean = run_backtest(bars, signals, exchange, CoreConfig(), MODEL, DAY, CALENDAR, every_event=False)
+    noise = (PriceSeen, AccountSeen)
+    assert sum(isinstance(event, EntryDenied) for event in result.events) > 50
+    assert not any(isinstance(event, noise) for event in lean.events)
+    assert sum(isinstance(event, SignalReceived) for event in lean.events) <= len(lean.summary.orders)
+    assert (lean.digest, lean.fills, lean.trades, lean.summary) == (result.digest, result.fills, result.trades, result.summary)
+    assert (lean.attribution, lean.costs) == (result.attribution, result.costs)
+    assert measure_protection(result.events).total == result.seconds_unprotected == lean.seconds_unprotected
 
 
 def test_every_cent_is_accounted_for(bars: pd.DataFrame, result: BacktestResult) -> None:

@@ -17,9 +17,9 @@ from alphatrade_pipelines.features.base import FloatArray, IntArray, Series, Sym
 from alphatrade_pipelines.features.catalogue.regime import Regime
 from alphatrade_pipelines.features.catalogue.returns import Momentum
 from alphatrade_pipelines.features.catalogue.volatility import EwmaVolatility
-from alphatrade_pipelines.leaks import probe_learner
+from alphatrade_pipelines.leaks import house, probe_learner
 from alphatrade_pipelines.leaks.arena import recent
-from alphatrade_pipelines.leaks.house import audit_features, audit_house, audit_pipeline
+from alphatrade_pipelines.leaks.house import audit_features, audit_house, audit_nightly, audit_pipeline
 from alphatrade_pipelines.market import SampleSource, Timeframe
 from alphatrade_pipelines.models.folds import FoldConfig, Rows, out_of_fold
 from alphatrade_pipelines.models.learner import LearnerConfig
@@ -84,6 +84,16 @@ def test_a_leaking_feature_is_named_and_its_neighbours_are_not(bars) -> None:
     report = audit_features(pipeline.fit(bars), bars, cuts=2)
     assert report.offending == ("tomorrow",)
     assert {alarm.probe for alarm in report.alarms} >= {"truncation", "poison wild", "poison huge"}
+    assert audit_nightly(pipeline.fit(bars), bars).offending == ("tomorrow",)
+
+
+def test_a_night_probes_the_latest_bars_of_a_wide_panel(bars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house, "_STAMPS", 500)
+    monkeypatch.setattr(house, "_SYMBOLS", 2)
+    fitted, few = FeaturePipeline("1Day", {"plain": Momentum(5), "vol": EwmaVolatility(20)}).fit(bars), recent(bars, 500, 2)
+    report = audit_nightly(fitted, bars)
+    assert report.clean
+    assert report.values_checked == audit_features(fitted, few, cuts=3).values_checked < audit_features(fitted, bars, cuts=3).values_checked
 
 
 def test_statistics_that_claim_to_be_point_in_time_are_found_out(bars) -> None:
