@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # a landing must not depend on the luck of the draw; everywhere else each run looks at new examples
@@ -60,6 +61,11 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which the retrain walk ran once over the sample: bars, features, a promoted model. Copy it before changing it."""
     from tests.tools.homes import run_job
 
-    home = tmp_path_factory.mktemp("trained") / "home"
-    run_job(home, "retrain")
+    # several workers share one: who comes first trains, the others wait
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.mktemp("trained")
+    home, trained = shared / "trained_home", shared / "trained_home.done"
+    with FileLock(shared / "trained_home.lock"):
+        if not trained.exists():
+            run_job(home, "retrain")
+            trained.touch()
     return home
