@@ -112,10 +112,11 @@ class Decide:
 
 @dataclass(frozen=True, slots=True)
 class OperatorRequest:
-    """A person or a job asks for something: flatten, halt, resume, reset_breakers."""
+    """A person or a job asks for something: flatten, halt, resume, reset_breakers. ``name``: of its file, if it came by one."""
 
     request: str
     who: str
+    name: str = ""
 
 
 Stimulus = (

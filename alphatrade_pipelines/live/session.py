@@ -22,7 +22,7 @@ import structlog
 from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import check_arming
 from alphatrade_pipelines.live.health import Heartbeat, write_heartbeat
-from alphatrade_pipelines.live.inbox import Inbox, Kind, Stimulus, StopSession, Tick
+from alphatrade_pipelines.live.inbox import Inbox, Kind, OperatorRequest, Stimulus, StopSession, Tick
 from alphatrade_pipelines.live.shell import Instruments, Outside, Shell, utc_now
 from alphatrade_pipelines.live.status import Observer, SessionResult, SessionStatus, StopSwitch, status_of
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
@@ -221,6 +221,8 @@ class LiveSession:
     async def _take(self, stimulus: Stimulus) -> None:
         if not isinstance(stimulus, StopSession):
             await self.shell.take(stimulus)
+            if isinstance(stimulus, OperatorRequest) and stimulus.name and self.around.control is not None:
+                self.around.control.settle(stimulus.name)
         elif self.stopping is None or stimulus.policy is StopPolicy.FLATTEN:
             self.stopping = stimulus
             self._settle_until = asyncio.get_running_loop().time() + self.config.stop_patience_s
@@ -238,6 +240,8 @@ class LiveSession:
         self.shell.rest()
         if self.shell.engine.backlog:
             left = (*left, f"journal: {self.shell.engine.backlog} events could not be stored and are lost with this process")
+        if self.around.control is not None:
+            left = (*left, *(f"request {name} came too late and was not acted upon" for name in self.around.control.dismiss()))
         if left:
             log.error("session ended with open business", items=left)
         if self._reporting is not None:

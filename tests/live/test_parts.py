@@ -245,8 +245,15 @@ def test_control_hands_out_each_request_once_in_order(tmp_path: Path) -> None:
     for request in ("halt", "resume", "flatten"):
         control.ask(request, "me")
     (tmp_path / "00000009-broken.json").write_text("{")
-    assert [one.request for one in control.take()] == ["halt", "resume", "flatten"]
+    found = control.take()
+    assert [one.request for one in found] == ["halt", "resume", "flatten"]
     assert control.take() == []
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["00000009-broken.json"]
+    control.settle(found[0].name)
+    assert len(list((tmp_path / "taken").iterdir())) == 2
+    assert [one.request for one in ControlInbox(tmp_path).take()] == ["resume", "flatten"], "a crash came before they were journaled"
+    assert len(control.dismiss()) == 2
+    assert ControlInbox(tmp_path).take() == [], "a session that ended carries nothing over"
 
 
 def test_heartbeat_round_trip(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ async def test_operator_requests_reach_the_core(tmp_path: Path) -> None:
         assert result.status.state == "halted"
         assert server.exchange.fills() == []
     assert [event.request for event in journal_of(tmp_path) if isinstance(event, OperatorAsked)] == ["halt"]
+    assert ControlInbox(tmp_path / "control").take() == [], "what stands in the journal is not asked again"
     with pytest.raises(ValueError, match="expected one of flatten, halt, resume, reset_breakers"):
         ControlInbox(tmp_path / "control").ask("explode", "somebody")
 
