@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -21,11 +22,13 @@ from alphatrade_pipelines.settings import Mode, Settings, project_root
 if TYPE_CHECKING:
     import pandas as pd
 
-    from alphatrade_pipelines.backtest.overfitting import EffectiveTrials
+    from alphatrade_pipelines.backtest.evidence import Paths
+    from alphatrade_pipelines.backtest.overfitting import EffectiveTrials, PathReport
     from alphatrade_pipelines.backtest.result import BacktestResult
     from alphatrade_pipelines.backtest.statistics import Performance
     from alphatrade_pipelines.market import Timeframe
     from alphatrade_pipelines.models.bundle import Bundle
+    from alphatrade_pipelines.models.folds import FoldFeatures
     from alphatrade_pipelines.models.gate import GateReport, GateThresholds, Profile
     from alphatrade_pipelines.models.registry import Lineage, ModelRegistry, VersionInfo
     from alphatrade_pipelines.models.training import TrainingResult
@@ -314,18 +317,31 @@ def weigh_search(
     splitter = CombinatorialPurgedCV(settings.research.cpcv_groups, settings.research.cpcv_test_groups, config.folds.embargo)
     if not enough_for_paths(rows, splitter, config.min_rows // 2):
         return facts
+    walk = partial(walk_paths, rows, splitter, config.learner, int(bundle.manifest["trees"]), labels, adjusted)
     small = len(rows.y) <= settings.research.cpcv_refit_rows
     refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own) if small else None
-    paths = walk_paths(rows, splitter, config.learner, int(bundle.manifest["trees"]), labels, adjusted, refit).report
+    paths, refitted = walk_refitted(walk, refit)
     year = math.sqrt(SESSIONS_PER_YEAR)
     return facts | {
         "paths": float(len(paths.sharpes)),
-        "paths_refitted": float(small),
+        "paths_refitted": float(refitted),
         "paths_sharpe_mean": paths.mean * year,
         "paths_sharpe_sd": paths.deviation * year,
         "paths_sharpe_least": paths.lowest * year,
         "paths_negative": paths.negative,
     }
+
+
+def walk_refitted(walk: Callable[[FoldFeatures | None], Paths], refit: FoldFeatures | None) -> tuple[PathReport, bool]:
+    """The paths, and whether each split's feature statistics were its own: those of short pieces of history cannot always be fitted."""
+    from alphatrade_pipelines.features import FeatureInputError
+
+    if refit is not None:
+        try:
+            return walk(refit).report, True
+        except FeatureInputError as error:
+            structlog.get_logger(__name__).warning("backtest paths use the final feature statistics", because=str(error))
+    return walk(None).report, False
 
 
 def _play(

@@ -21,6 +21,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from alphatrade_pipelines import servers
+from alphatrade_pipelines.settings import load_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = {
     "model_evaluation": ("rows", "n_effective", "base_rate", "log_loss", "base_log_loss", "brier", "auc", "ece", "ece_noise_95"),
@@ -70,13 +73,9 @@ def settings_of(file: Path, first: str, home: str) -> dict[str, str]:
     return {**os.environ, **{f"ALPHATRADE_{name}": value for name, value in values.items()}}
 
 
-def seconds_of_steps(environment: dict[str, str], run_id: str) -> dict[str, float]:
+def seconds_of_steps(run_id: str) -> dict[str, float]:
     """How long each step of the run took, in order."""
-    os.environ.update(environment)
     import dagster as dg
-
-    from alphatrade_pipelines import servers
-    from alphatrade_pipelines.settings import load_settings
 
     with dg.DagsterInstance.from_config(str(servers.prepare_dagster_home(load_settings()))) as instance:
         found = {one.step_key: (one.end_time or 0.0) - (one.start_time or 0.0) for one in instance.get_run_step_stats(run_id)}
@@ -90,13 +89,12 @@ def run(first: str, home: str) -> tuple[list[tuple[str, float, str]], dict[str, 
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     whole = time.perf_counter() - began
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
-    rows = [("raw bars to promotion", whole / 60, "min"), ("peak memory", memory, "GB")]
-    rows += [
-        (f"  {step}", seconds, "s") for step, seconds in seconds_of_steps(environment, done.stdout.split()[-1]).items() if seconds >= 1
-    ]
-    names = ("bars", *FIGURES, "promotion")
-    stored = {name: Path(home, "assets", f"{name}.json") for name in names}
-    return rows, {name: json.loads(file.read_text()) for name, file in stored.items() if file.exists()}
+    os.environ.update(environment)
+    steps = seconds_of_steps(done.stdout.split()[-1])
+    rows = [("raw bars to promotion and health, start-up included", whole / 60, "min"), ("peak memory", memory, "GiB")]
+    rows += [(f"  {step}", seconds, "s") for step, seconds in steps.items() if seconds >= 1]
+    folder = load_settings().folders.assets
+    return rows, {name: json.loads((folder / f"{name}.json").read_text()) for name in (*FIGURES, "promotion")}
 
 
 def main() -> None:

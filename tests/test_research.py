@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alphatrade_pipelines import monitoring, research
+from alphatrade_pipelines.features import FeatureInputError
 from alphatrade_pipelines.models import BundleFormatError
 from alphatrade_pipelines.settings import Settings, load_settings
 
@@ -64,3 +66,18 @@ def test_a_champion_of_another_format_asks_for_a_retrain_instead_of_breaking_the
     assert "Train again" in stale.detail
     assert not monitoring.drift_finding(settings).fires  # one cause, one request
     assert research.nothing_new_to_learn(settings) == ""
+
+
+def test_paths_fall_back_to_the_final_statistics_where_pieces_are_too_short_to_fit_on() -> None:
+    asked: list[object] = []
+
+    def walk(refit: object) -> SimpleNamespace:
+        asked.append(refit)
+        if refit is not None:
+            raise FeatureInputError("250 training bars", "at most 229")
+        return SimpleNamespace(report="paths")
+
+    own = object()
+    assert research.walk_refitted(walk, own) == ("paths", False)  # type: ignore[arg-type,comparison-overlap]
+    assert asked == [own, None]
+    assert research.walk_refitted(lambda refit: SimpleNamespace(report=refit), own) == (own, True)  # type: ignore[arg-type,return-value,comparison-overlap]
