@@ -183,6 +183,7 @@ def train_config(settings: Settings) -> TrainConfig:
     from alphatrade_pipelines.models.folds import FoldConfig
     from alphatrade_pipelines.models.learner import LearnerConfig
     from alphatrade_pipelines.models.training import TrainConfig
+    from alphatrade_pipelines.models.tuning import TuneConfig
     from alphatrade_pipelines.models.weights import WeightConfig
 
     m, label = settings.model, label_config(settings)
@@ -201,6 +202,7 @@ def train_config(settings: Settings) -> TrainConfig:
         folds=FoldConfig(outer=m.folds, inner=m.inner_folds, embargo=m.embargo),
         calibration=CalibrationConfig(m.calibration, bounds=m.bounds),
         drop_empty_features=m.drop_empty_features,
+        tuning=TuneConfig(m.tuning_trials, m.inner_folds, m.embargo, m.seed, m.tuning_search) if m.tuning_trials else None,
     )
 
 

@@ -106,15 +106,13 @@ def trial_ledger(settings: Settings) -> TrialLedger:
 @contextmanager
 def open_trial(settings: Settings, state: str, dagster_run_id: str) -> Iterator[str]:
     """An MLflow run that counts from before the first fit; what fails inside ends it with its reason. Gives the run id."""
-    from dataclasses import asdict
-
     from alphatrade_pipelines.models.trials import trial_key
 
     models = registry(settings)
     facts = {
         "data": bootstrap.bar_store(settings).data_hash(),
         "features": hashlib.sha256(state.encode()).hexdigest(),
-        "config": asdict(bootstrap.train_config(settings)),
+        "config": bootstrap.train_config(settings).facts(),
         "code": bootstrap.code_hash("market", "features", "models"),
     }
     key, tags = trial_key(facts), lineage(settings, dagster_run_id).tags
@@ -129,8 +127,30 @@ def lineage(settings: Settings, dagster_run_id: str) -> Lineage:
     return Lineage(dagster_run_id, dagster_url=bootstrap.dagster_page(settings, dagster_run_id))
 
 
-def train_candidate(settings: Settings, features: pd.DataFrame, labels: pd.DataFrame, state: str, progress: Any = None) -> TrainingResult:
-    """Train on the training bars; feature statistics are refitted inside each validation fold."""
+def count_tuning(settings: Settings, trial: str) -> Callable[[Mapping[str, Any]], None]:
+    """Writes knobs that are about to be tried into the run ``trial``, as what a training configured with them would be.
+
+    Data are not in the key: the same knobs in another fold, or a night later, are no new idea (docs/models.md, Trials).
+    """
+    from dataclasses import replace
+
+    from alphatrade_pipelines.models.trials import trial_key
+
+    ledger, config = trial_ledger(settings), bootstrap.train_config(settings)
+    facts = {"market": settings.market.model_dump(mode="json"), "code": bootstrap.code_hash("market", "features", "models")}
+
+    def count(knobs: Mapping[str, Any]) -> None:
+        own = replace(config, learner=replace(config.learner, **knobs), tuning=None)
+        ledger.note_tuning(trial, trial_key({**facts, "config": own.facts()}), knobs)
+
+    return count
+
+
+def train_candidate(
+    settings: Settings, features: pd.DataFrame, labels: pd.DataFrame, state: str, trial: str, progress: Any = None
+) -> TrainingResult:
+    """Train on the training bars; feature statistics are refitted inside each validation fold. ``trial`` is the run of :func:`open_trial`,
+    into which what tuning tries is counted."""
     from alphatrade_pipelines.features import FittedPipeline
     from alphatrade_pipelines.market import adjust_forward
     from alphatrade_pipelines.models.fold_features import refit_in_folds
@@ -147,6 +167,7 @@ def train_candidate(settings: Settings, features: pd.DataFrame, labels: pd.DataF
         provenance=bootstrap.provenance(settings),
         fold_features=refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own),
         progress=progress,
+        on_tuning=count_tuning(settings, trial),
     )
 
 
@@ -303,6 +324,7 @@ def weigh_search(
     from alphatrade_pipelines.backtest.statistics import SESSIONS_PER_YEAR
     from alphatrade_pipelines.market import adjust_forward
     from alphatrade_pipelines.models.fold_features import refit_in_folds
+    from alphatrade_pipelines.models.knobs import learner_of
     from alphatrade_pipelines.models.signals import VOLATILITY
     from alphatrade_pipelines.models.training import training_rows
     from alphatrade_pipelines.models.validation import CombinatorialPurgedCV
@@ -317,7 +339,8 @@ def weigh_search(
     splitter = CombinatorialPurgedCV(settings.research.cpcv_groups, settings.research.cpcv_test_groups, config.folds.embargo)
     if not enough_for_paths(rows, splitter, config.min_rows // 2):
         return facts
-    walk = partial(walk_paths, rows, splitter, config.learner, int(bundle.manifest["trees"]), labels, adjusted)
+    learner = learner_of(bundle.manifest, config.learner)
+    walk = partial(walk_paths, rows, splitter, learner, int(bundle.manifest["trees"]), labels, adjusted)
     small = len(rows.y) <= settings.research.cpcv_refit_rows
     refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own) if small else None
     paths, refitted = walk_refitted(walk, refit)

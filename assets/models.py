@@ -83,7 +83,7 @@ def model_candidate(
     from alphatrade_pipelines.models.plots import reliability_figure
 
     with research.open_trial(settings, feature_state["state"], context.run.run_id) as trial:
-        trained = research.train_candidate(settings, features, labels, feature_state["state"])
+        trained = research.train_candidate(settings, features, labels, feature_state["state"], trial)
         version = research.register_candidate(settings, trained, features, context.run.run_id, trial)
     folder = trained.bundle.save(settings.folders.bundles / trained.bundle.content_hash[:16])
     trained.oof.to_parquet(settings.folders.assets / OUT_OF_FOLD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ def _tags(result: TrainingResult, lineage: Lineage) -> dict[str, str]:
 
 def _params(result: TrainingResult) -> dict[str, Any]:
     manifest = result.bundle.manifest
-    nested = _flat(asdict(result.config))
+    nested = _flat(result.config.facts())
     facts = {name: manifest[name] for name in ("timeframe", "train_start", "train_end", "known_through", "rows", "trees")}
     return {**nested, **facts, "calibrator": manifest["calibration"]["kind"], "symbols": " ".join(manifest["symbols"])[:500]}
 

@@ -70,8 +70,9 @@ def evaluate(oof: pd.DataFrame, payoff: PayoffEstimate) -> tuple[dict[str, float
     return metrics, bins
 
 
-def fold_table(oof: pd.DataFrame, fits: Sequence[FoldFit]) -> pd.DataFrame:
-    """One row a fold: its span, rows, base rates, log losses, AUC, number of trees, kind of calibration and the baseline's penalty."""
+def fold_table(oof: pd.DataFrame, fits: Sequence[FoldFit], knobs: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a fold: its span, rows, base rates, log losses, AUC, number of trees, kind of calibration, the baseline's penalty, and the
+    ``knobs`` of its learner by name."""
     rows = []
     for k, part in oof.groupby("fold"):
         y, p = part["label"].to_numpy(np.float64), part["probability"].to_numpy(np.float64)
@@ -91,6 +92,7 @@ def fold_table(oof: pd.DataFrame, fits: Sequence[FoldFit]) -> pd.DataFrame:
                 "trees": fits[int(str(k))].trees,
                 "calibrator": fits[int(str(k))].calibration.map.kind,
                 "penalty": fits[int(str(k))].baseline.penalty,
+                **{name: getattr(fits[int(str(k))].learner, name) for name in knobs},
             }
         )
     return pd.DataFrame(rows).set_index("fold")

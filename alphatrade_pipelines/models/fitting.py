@@ -75,8 +75,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class FoldFit:
-    """A model and its calibration, fitted on one block's training rows."""
+    """A model and its calibration, fitted on one block's training rows with these knobs."""
 
+    learner: LearnerConfig
     model: Any
     trees: int
     calibration: Calibration
@@ -94,15 +95,15 @@ class FoldFit:
 def fit_fold(rows: Rows, learner: LearnerConfig, folds: FoldConfig, calibration: CalibrationConfig) -> FoldFit:
     """Learn everything from ``rows``. Raises ModelDataError when they cannot be used."""
     splits = list(PurgedKFold(folds.inner, folds.embargo, rows.t1).split(rows.X))
-    trees, seen = choose_trees(rows, splits, learner)
+    trees, seen, _ = choose_trees(rows, splits, learner)
     X, y, w = rows.arrays
     learned = calibrate(seen, calibration, folds.embargo)
     baseline = LogisticBaseline.fit(X, y, w, choose_penalty(X, y, w, splits))
-    return FoldFit(fit_trees(X, y, w, trees, learner, list(rows.X.columns)), trees, learned, baseline)
+    return FoldFit(learner, fit_trees(X, y, w, trees, learner, list(rows.X.columns)), trees, learned, baseline)
 
 
-def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: LearnerConfig) -> tuple[int, OutOfFold]:
-    """Number of trees with the least weighted log loss over purged inner folds, and the inner out-of-fold scores at that number."""
+def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: LearnerConfig) -> tuple[int, OutOfFold, float]:
+    """Number of trees with the least weighted log loss over purged inner folds, the inner out-of-fold scores at that number, that loss."""
     counts = stage_counts(learner)
     X, y, w = rows.arrays
     staged, fold = np.full((len(counts), len(y)), np.nan), np.zeros(len(y), dtype=np.int64)
@@ -112,7 +113,7 @@ def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: L
     even = balanced(y, w)
     losses = np.array([float((even * log_losses(y, stage)).mean()) for stage in staged])
     best = int(np.argmin(losses))
-    return int(counts[best]), OutOfFold(staged[best], fold, y, w, rows.t1)
+    return int(counts[best]), OutOfFold(staged[best], fold, y, w, rows.t1), float(losses[best])
 
 
 def calibrate(seen: OutOfFold, config: CalibrationConfig, embargo: int) -> Calibration:

@@ -25,6 +25,8 @@ FoldFeatures = Callable[[pd.DatetimeIndex], pd.DataFrame]
 Progress = Callable[[str, int, int], None]
 # (outcomes, label end times) of some rows -> their weights, worked out from nothing else
 Weigh = Callable[[pd.Series, pd.Series], pd.Series]
+# training rows -> the learner to fit them with, chosen from nothing else
+ChooseLearner = Callable[["Rows"], LearnerConfig]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ def out_of_fold(
     fold_features: FoldFeatures | None = None,
     progress: Progress | None = None,
     calibration: CalibrationConfig | None = None,
+    choose: ChooseLearner | None = None,
 ) -> tuple[pd.DataFrame, list[FoldFit]]:
     """Predict every row by a model that never saw it, nor any row whose label overlaps it in time.
 
     Returns a frame on the index of ``rows`` (fold, score, probability, lower, upper, extrapolated, baseline_score: what the baseline says,
     base_rate: what a calibrator without any score would say, the training rows' softened share of wins) and what was fitted in each fold.
+    ``choose`` picks each fold's learner from its training rows in place of ``learner``.
     Raises ModelDataError naming the fold when its training rows cannot be used.
     """
     pieces, fits = [], []
@@ -84,7 +88,8 @@ def out_of_fold(
             progress("fold", k, folds.outer)
         X = rows.X if fold_features is None else _refitted(fold_features, rows, train)
         try:
-            fitted = fit_fold(rows.take(train, X).reweighted(), learner, folds, calibration or CalibrationConfig())
+            own = rows.take(train, X).reweighted()
+            fitted = fit_fold(own, choose(own) if choose else learner, folds, calibration or CalibrationConfig())
         except ModelDataError as error:
             raise ModelDataError(error.expected, f"in fold {k + 1} of {folds.outer}: {error.found}", error.fix) from error
         asked = rows.take(test, X)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -18,12 +18,14 @@ from alphatrade_pipelines.models.correlation import baseline_correlation
 from alphatrade_pipelines.models.drift import drift_reference
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.evaluation import evaluate, fold_table
-from alphatrade_pipelines.models.fitting import CalibrationConfig, OutOfFold, calibrate
+from alphatrade_pipelines.models.fitting import CalibrationConfig, FoldFit, OutOfFold, calibrate, fit_fold
 from alphatrade_pipelines.models.folds import FoldConfig, FoldFeatures, Progress, Rows, out_of_fold
+from alphatrade_pipelines.models.knobs import KNOBS, KnobSearch
 from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig
 from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
+from alphatrade_pipelines.models.tuning import Params, TuneConfig
 from alphatrade_pipelines.models.venn_abers import bounds_to_dict
 from alphatrade_pipelines.models.weights import WeightConfig, weigher
 
@@ -56,6 +58,7 @@ class TrainConfig:
     drop_empty_features: bool = False
     label: LabelConfig | None = None  # None: the bracket at ``barrier``
     weights: WeightConfig = field(default_factory=WeightConfig)
+    tuning: TuneConfig | None = None  # None: the learner's knobs are those of ``learner``
 
     def __post_init__(self) -> None:
         if self.label is not None and self.label.barrier != self.barrier:
@@ -63,6 +66,11 @@ class TrainConfig:
         if self.label is not None and (self.label.short or self.label.cusum):
             found = f"short={self.label.short}, cusum={self.label.cusum}"
             raise ModelDataError("one set of barriers and a decision at every bar: a bundle trades no other", found)
+
+    def facts(self) -> dict[str, Any]:
+        """As it is sealed and hashed: where nothing is tuned there is no word of tuning, so that this changes no hash."""
+        found = asdict(self)
+        return found if self.tuning else {name: value for name, value in found.items() if name != "tuning"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +111,64 @@ def train(
     provenance: Provenance,
     fold_features: FoldFeatures | None = None,
     progress: Progress | None = None,
+    on_tuning: Callable[[Params], None] | None = None,
 ) -> TrainingResult:
     """Train, calibrate, evaluate and seal one model.
 
     ``features``: (symbol, timestamp) x feature names, NaN while warming up (those rows are left out); ``labels`` from
     :func:`~alphatrade_pipelines.models.labels.triple_barrier`; ``bars`` the forward-adjusted training bars (for the correlation baseline);
     ``fold_features`` refits the feature pipeline inside each fold; ``progress`` is told (stage, done, total).
+    ``on_tuning`` is told the knobs of each trial of ``config.tuning`` before it touches any data: that is where the trial ledger counts.
     Equal input on one machine gives an equal bundle, to the byte.
 
     Raises ModelDataError for too few rows, one class only, NaN labels, labels without features, or features the state does not name.
     """
     config = config or TrainConfig()
     rows = training_rows(features, labels, feature_state, config, bars)
-    oof, fits = out_of_fold(rows, config.learner, config.folds, fold_features, progress, config.calibration)
+    search = KnobSearch(config.learner, config.tuning, on_tuning) if config.tuning else None
+    oof, fits = out_of_fold(rows, config.learner, config.folds, fold_features, progress, config.calibration, search)
     oof = oof.join(labels[_LABEL_COLUMNS]).join(rows.weight)
     kept = labels.loc[rows.X.index]
     payoff = PayoffEstimate.from_labels(kept, config.barrier)
-    X, y, w = rows.arrays
-    chosen = int(np.median([fit.trees for fit in fits]))
-    model = fit_trees(X, y, w, chosen, config.learner, list(rows.X.columns))
-    blob = model_bytes(model)
-    reproduced = model_bytes(fit_trees(X, y, w, chosen, config.learner, list(rows.X.columns))) == blob
-    seen = OutOfFold(oof["score"].to_numpy(np.float64), oof["fold"].to_numpy(np.int64), y, w, rows.t1)
-    calibration = calibrate(seen, config.calibration, config.folds.embargo)
-    baseline = LogisticBaseline.fit(X, y, w, sorted(fit.baseline.penalty for fit in fits)[len(fits) // 2])
+    final = _final_fit(rows, oof, fits, config, search)
+    calibration, blob = final.calibration, model_bytes(final.model)
+    reproduced = model_bytes(fit_trees(*rows.arrays, final.trees, final.learner, list(rows.X.columns))) == blob
     files = {
         "feature_state.json": feature_state.to_json().encode(),
         "model.cbm": blob,
         "calibrator.json": canonical_json(calibration.map.to_dict()),
         "venn_abers.json": canonical_json(bounds_to_dict(calibration.bounds)),
-        "baseline.json": canonical_json(baseline.to_dict()),
+        "baseline.json": canonical_json(final.baseline.to_dict()),
         "drift_reference.json": canonical_json(drift_reference(rows.X, oof["probability"])),
         "baseline_correlation.json": canonical_json(baseline_correlation(bars)),
         "sizing.json": canonical_json(payoff.to_dict()),
     }
-    learned = {"trees": chosen, "calibration": {"kind": calibration.map.kind, "purged_log_loss": calibration.losses}}
+    learned = {"trees": final.trees, "calibration": {"kind": calibration.map.kind, "purged_log_loss": calibration.losses}}
+    if search:
+        learned["tuning"] = search.facts(final.learner, [fit.learner for fit in fits])
     bundle = Bundle.seal(files, _facts(rows, feature_state, config, provenance) | learned)
     metrics, reliability = evaluate(oof, payoff)
-    metrics |= {"trees": float(chosen), "reproducible": float(reproduced)}
+    metrics |= {"trees": float(final.trees), "reproducible": float(reproduced)}
     metrics |= {f"calibration_loss_{kind}": loss for kind, loss in calibration.losses.items()}
-    importance = pd.Series(model.get_feature_importance(), index=rows.X.columns, name="importance").sort_values(ascending=False)
-    return TrainingResult(bundle, oof, metrics, fold_table(oof, fits), reliability, importance, config)
+    importance = pd.Series(final.model.get_feature_importance(), index=rows.X.columns, name="importance").sort_values(ascending=False)
+    table = fold_table(oof, fits, list(KNOBS) if search else ())
+    return TrainingResult(bundle, oof, metrics, table, reliability, importance, config)
+
+
+def _final_fit(rows: Rows, oof: pd.DataFrame, fits: Sequence[FoldFit], config: TrainConfig, search: KnobSearch | None) -> FoldFit:
+    """What is sealed. With fixed knobs: the median number of trees on all rows, calibrated on all outer scores.
+
+    Where knobs are searched, scores of the folds are those of other knobs and would calibrate another model: everything a fold learns is
+    learned once more, the same way, from all rows.
+    """
+    if search:
+        return fit_fold(rows, search(rows), config.folds, config.calibration)
+    X, y, w = rows.arrays
+    trees = int(np.median([fit.trees for fit in fits]))
+    seen = OutOfFold(oof["score"].to_numpy(np.float64), oof["fold"].to_numpy(np.int64), y, w, rows.t1)
+    calibration = calibrate(seen, config.calibration, config.folds.embargo)
+    baseline = LogisticBaseline.fit(X, y, w, sorted(fit.baseline.penalty for fit in fits)[len(fits) // 2])
+    return FoldFit(config.learner, fit_trees(X, y, w, trees, config.learner, list(rows.X.columns)), trees, calibration, baseline)
 
 
 def training_rows(
@@ -207,7 +232,7 @@ def _facts(rows: Rows, feature_state: FeatureState, config: TrainConfig, provena
         "known_through": rows.t1.max().isoformat(),
         "rows": len(rows.y),
         "regime_model": _regime_features(feature_state),
-        "config": asdict(config),
+        "config": config.facts(),
         "versions": {name: version(name) for name in ("alphatrade", "catboost", "numpy", "pandas")} | {"python": platform.python_version()},
     }
 

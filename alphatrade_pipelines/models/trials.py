@@ -3,6 +3,9 @@
 A run is opened before the first fit, so that a training that fails, is refused or is killed has counted. Its key names data, features,
 configuration and code: the same training repeated is not a new trial. What a trial would have earned is kept with its run as returns
 by session, so that trials that are nearly the same (a nightly retrain with one more day) can be recognised as such.
+
+What a search inside a training tries (:mod:`~alphatrade_pipelines.models.knobs`) is written into its run as tags, each before its first
+fit. It leaves no returns: each distinct one counts as a trial of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ TRIAL_TAG = "alphatrade.trial"
 KEY_TAG = "alphatrade.trial_key"
 PROCESS_TAG = "alphatrade.process"
 FAILURE_TAG = "alphatrade.failure"
+TUNED_TAG = "alphatrade.tuned."
 HASH_TAG = "bundle_hash"
 SHARPE_METRIC = "trial_sharpe"
 SERIES_FOLDER, SERIES_FILE = "trial", "session_returns.parquet"
@@ -35,22 +39,28 @@ SERIES_FOLDER, SERIES_FILE = "trial", "session_returns.parquet"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run of the ledger. ``status`` is MLflow's (FINISHED, FAILED, KILLED, RUNNING); ``deleted`` runs have looked at the data too."""
+    """One run of the ledger. ``status`` is MLflow's (FINISHED, FAILED, KILLED, RUNNING); ``deleted`` runs have looked at the data too.
+
+    ``tuned``: keys of what a search inside it tried.
+    """
 
     run_id: str
     key: str
     status: str
     deleted: bool
     sharpe: float | None
+    tuned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """``count`` distinct trials; ``series`` the returns by session (index) of those that left any (columns); ``unknown`` the others."""
+    """``count`` distinct trials; ``series`` the returns by session (index) of those that left any (columns); ``unknown`` the others, of
+    which ``tuned`` were tried by searches inside trainings."""
 
     count: int
     series: pd.DataFrame
     unknown: int
+    tuned: int = 0
 
 
 def trial_key(facts: Mapping[str, Any]) -> str:
@@ -101,6 +111,11 @@ class TrialLedger:
             if deviation > 0.0:
                 connection.log_metric(run_id, SHARPE_METRIC, float(values[:, 0].mean()) / deviation)
 
+    def note_tuning(self, run_id: str, key: str, knobs: Mapping[str, Any]) -> None:
+        """Count what a search inside the trial ``run_id`` is about to try. Equal keys are one trial, in whichever run they are."""
+        with registry_errors(f"counting a tuning trial of run {run_id}"):
+            client(self.tracking_uri).set_tag(run_id, TUNED_TAG + key[:16], canonical_json(dict(knobs)).decode())
+
     def trials(self) -> list[Trial]:
         """Every run that counts, oldest first: finished, failed, refused, killed, running and deleted ones."""
         from mlflow.entities import ViewType
@@ -122,13 +137,15 @@ class TrialLedger:
     def summary(self) -> TrialSummary:
         """Distinct trials and their returns. Of runs with one key the newest with a series speaks."""
         by_key: dict[str, list[Trial]] = {}
+        tuned: set[str] = set()
         for trial in self.trials():
+            tuned.update(trial.tuned)
             by_key.setdefault(trial.key, []).append(trial)
         frames = [self._series(runs) for runs in by_key.values()]
         known = [frame.add_prefix(f"{key[:8]}:") for key, frame in zip(by_key, frames, strict=True) if frame is not None]
         series = pd.concat(known, axis=1) if known else pd.DataFrame()
-        unknown = len(frames) - len(known)
-        return TrialSummary(series.shape[1] + unknown, series, unknown)
+        unknown = len(frames) - len(known) + len(tuned)
+        return TrialSummary(series.shape[1] + unknown, series, unknown, len(tuned))
 
     def _series(self, runs: Sequence[Trial]) -> pd.DataFrame | None:
         for trial in reversed(runs):
@@ -176,7 +193,8 @@ def _trial(run: Any) -> Trial:
     tags = run.data.tags
     key = tags.get(KEY_TAG) or tags.get(HASH_TAG) or run.info.run_id
     deleted = run.info.lifecycle_stage == "deleted"
-    return Trial(run.info.run_id, key, run.info.status, deleted, run.data.metrics.get(SHARPE_METRIC))
+    tuned = tuple(sorted(name.removeprefix(TUNED_TAG) for name in tags if name.startswith(TUNED_TAG)))
+    return Trial(run.info.run_id, key, run.info.status, deleted, run.data.metrics.get(SHARPE_METRIC), tuned)
 
 
 def _alive(pid: int) -> bool:

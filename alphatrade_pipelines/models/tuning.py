@@ -112,8 +112,7 @@ class OptunaSearch:
     """Optuna's tree-structured Parzen estimator, seeded. Needs the package optuna."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        if not has_optuna():
-            raise ModelDataError("the package optuna", "none installed", "Install it, or search by sobol.")
+        need_optuna()
         optuna = importlib.import_module("optuna")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = dict(space)
@@ -135,6 +134,12 @@ class OptunaSearch:
 def has_optuna() -> bool:
     """Whether optuna can be imported."""
     return importlib.util.find_spec("optuna") is not None
+
+
+def need_optuna() -> None:
+    """Raises ModelDataError where optuna cannot be imported."""
+    if not has_optuna():
+        raise ModelDataError("the package optuna", "none installed", "Install it, or search by sobol.")
 
 
 def _distribution(kinds: Any, dimension: Real | Whole | Choice) -> Any:
@@ -159,6 +164,13 @@ class TuneConfig:
     def __post_init__(self) -> None:
         if self.trials < 1 or self.inner < 2 or self.embargo < 0 or self.search not in ("auto", "sobol", "optuna"):
             raise ModelDataError("trials >= 1, inner >= 2, embargo >= 0, search auto, sobol or optuna", repr(self))
+        if self.search == "optuna":
+            need_optuna()
+
+    @property
+    def sampler(self) -> Literal["sobol", "optuna"]:
+        """What ``search`` comes to on this machine."""
+        return "optuna" if self.search == "optuna" or (self.search == "auto" and has_optuna()) else "sobol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,21 +215,39 @@ def tune(
 ) -> tuple[Params, tuple[TuningTrial, ...]]:
     """The parameters with the least loss over purged inner folds of ``rows``, and every trial in order.
 
-    Each inner fold weighs its own training rows. ``on_trial`` is called after each trial, before the next is chosen: it is where the
-    trial ledger counts. Raises ModelDataError naming the trial when it cannot be fitted or its loss is not finite.
+    Each inner fold weighs its own training rows. ``on_trial`` is called after each trial, before the next is chosen: it is where a trial
+    ledger counts. Raises ModelDataError naming the trial when it cannot be fitted or its loss is not finite.
     """
     config = config or TuneConfig()
-    if not space:
-        raise ModelDataError("something to tune", "an empty space")
-    search = _search(space, config, fold)
     splits = list(PurgedKFold(config.inner, config.embargo, rows.t1).split(rows.X))
     if any(len(train) == 0 for train, _ in splits):
         raise ModelDataError("training rows in every inner fold", f"none left by purging {len(rows.y)} rows", "Use fewer folds.")
     folds = [(rows.take(train).reweighted(), rows.take(test), test) for train, test in splits]
-    tried: list[TuningTrial] = []
+    return minimise(space, lambda params: _inner_loss(rows, folds, fit_predict, params, loss), config, on_trial=on_trial, fold=fold)
+
+
+def minimise(
+    space: Space,
+    objective: Callable[[Params], float],
+    config: TuneConfig,
+    *,
+    on_ask: Callable[[Params], None] | None = None,
+    on_trial: Callable[[TuningTrial], None] | None = None,
+    fold: int | None = None,
+) -> tuple[Params, tuple[TuningTrial, ...]]:
+    """The parameters with the least ``objective`` among ``config.trials`` of ``space``, and every trial in order.
+
+    ``on_ask`` hears of a trial before it touches any data, so that one which is killed has been heard of; ``on_trial`` when it is done.
+    Raises ModelDataError naming the trial when it cannot be fitted or its loss is not finite.
+    """
+    if not space:
+        raise ModelDataError("something to tune", "an empty space")
+    search, tried = _search(space, config, fold), list[TuningTrial]()
     for number in range(config.trials):
         params = search.ask()
-        value = _inner_loss(rows, folds, fit_predict, params, loss, number)
+        if on_ask:
+            on_ask(params)
+        value = _finite(objective, params, number)
         search.tell(params, value)
         tried.append(TuningTrial(fold, number, params, value))
         if on_trial:
@@ -265,22 +295,23 @@ def nested_search(
 
 
 def _search(space: Space, config: TuneConfig, fold: int | None) -> Search:
-    by_optuna = config.search == "optuna" or (config.search == "auto" and has_optuna())
     seed = config.seed + (0 if fold is None else fold)
-    return OptunaSearch(space, seed) if by_optuna else SobolSearch(space, seed)
+    return OptunaSearch(space, seed) if config.sampler == "optuna" else SobolSearch(space, seed)
 
 
-def _inner_loss(
-    rows: Rows, folds: list[tuple[Rows, Rows, IntArray]], fit_predict: FitPredict, params: Params, loss: Loss, number: int
-) -> float:
+def _inner_loss(rows: Rows, folds: list[tuple[Rows, Rows, IntArray]], fit_predict: FitPredict, params: Params, loss: Loss) -> float:
     predicted = np.full(len(rows.y), np.nan)
+    for train, test, positions in folds:
+        predicted[positions] = fit_predict(train, test, params)
+    _, y, weight = rows.arrays
+    return loss(y, predicted, weight)
+
+
+def _finite(objective: Callable[[Params], float], params: Params, number: int) -> float:
     try:
-        for train, test, positions in folds:
-            predicted[positions] = fit_predict(train, test, params)
+        value = objective(params)
     except ModelDataError as error:
         raise ModelDataError(error.expected, f"in trial {number + 1} with {params}: {error.found}", error.fix) from error
-    _, y, weight = rows.arrays
-    value = loss(y, predicted, weight)
     if not math.isfinite(value):
         raise ModelDataError("a finite loss", f"{value} in trial {number + 1} with {params}")
     return value
