@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.journal.redis import RedisConfig
     from alphatrade_pipelines.market import BarSource, BarStore, Timeframe
     from alphatrade_pipelines.models.labels import LabelConfig
+    from alphatrade_pipelines.models.primary_fit import PrimaryConfig
     from alphatrade_pipelines.models.training import Provenance, TrainConfig
     from alphatrade_pipelines.trading.config import CoreConfig
     from alphatrade_pipelines.trading.execution import ExecutionConfig
@@ -177,6 +178,22 @@ def label_config(settings: Settings) -> LabelConfig:
     )
 
 
+def primary_config(settings: Settings) -> PrimaryConfig | None:
+    """How the primary model is fitted; None where the side is not a model's.
+
+    Its trees are as deep and as shrunk as the meta model's, a fixed number of them; monotone constraints are about winning, not direction.
+    """
+    from alphatrade_pipelines.models.learner import LearnerConfig
+    from alphatrade_pipelines.models.primary_fit import PrimaryConfig
+
+    m = settings.model
+    if m.primary != "model":
+        return None
+    trees = PrimaryConfig().learner.iterations
+    learner = LearnerConfig(iterations=trees, depth=m.depth, learning_rate=m.learning_rate, seed=m.seed, threads=m.threads)
+    return PrimaryConfig(learner, m.primary_refit_sessions, m.primary_min_rows, m.embargo)
+
+
 def train_config(settings: Settings) -> TrainConfig:
     """Labels, learner and folds."""
     from alphatrade_pipelines.models.fitting import CalibrationConfig
@@ -203,6 +220,7 @@ def train_config(settings: Settings) -> TrainConfig:
         calibration=CalibrationConfig(m.calibration, bounds=m.bounds),
         drop_empty_features=m.drop_empty_features,
         tuning=TuneConfig(m.tuning_trials, m.inner_folds, m.embargo, m.seed, m.tuning_search) if m.tuning_trials else None,
+        primary=primary_config(settings),
     )
 
 

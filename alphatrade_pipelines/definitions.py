@@ -10,7 +10,7 @@ from assets.data import bars, bars_are_sound, raw_bars, raw_bars_are_sound
 from assets.features import feature_state, features, no_look_ahead
 from assets.health import champion_is_fit, inputs_are_comparable, model_health
 from assets.live import execution_quality, pnl_attribution
-from assets.models import calibrated, labels, model_candidate, model_evaluation
+from assets.models import calibrated, labels, model_candidate, model_evaluation, primary_model
 from assets.registry import candidate_accepted, promotion
 from assets.research import backtest_report
 from assets.storage import HouseIOManager
@@ -28,6 +28,7 @@ defs = dg.Definitions(
         bars,
         feature_state,
         features,
+        primary_model,
         labels,
         model_candidate,
         model_evaluation,

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 STAGES = {
     "bars: ingest and checks": ("raw_bars", "bars"),
     "features, point in time": ("feature_state", "features"),
-    "labels, training, calibration": ("labels", "model_candidate"),
-    "evaluation, backtest, promotion": ("model_evaluation", "backtest_report", "promotion"),
+    "labels, training, calibration": ("primary_model", "labels", "model_candidate"),
+    "evaluation, backtest, promotion": ("model_evaluation", "backtest_report", "promotion", "model_health"),
 }
 LOOK_EVERY_S = 0.3
 

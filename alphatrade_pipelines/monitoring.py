@@ -184,10 +184,20 @@ def _drift(settings: Settings, bundle: Bundle, bars: pd.DataFrame) -> DriftRepor
 
     from alphatrade_pipelines.models.drift import feature_drift
 
-    features = bundle.feature_pipeline().transform(bars)[_recent(bars, settings.model.drift_window)].dropna(how="all")
+    features = bundle.scored(bundle.feature_pipeline().transform(bars))[_recent(bars, settings.model.drift_window)].dropna(how="all")
+    features = _bets(bundle, features)
     complete = np.isfinite(features[bundle.feature_names].to_numpy(np.float64)).all(axis=1)
     probabilities = bundle.predict(features[complete])["probability"]
     return feature_drift(bundle.json("drift_reference.json"), features, probabilities)
+
+
+def _bets(bundle: Bundle, features: pd.DataFrame) -> pd.DataFrame:
+    """The rows that compare with training, which knows those alone where the primary bets. Where it has bet too rarely to compare, all:
+    that it no longer bets is then what has moved."""
+    from alphatrade_pipelines.models.drift import MIN_ROWS
+
+    bets = features[bundle.label.side(features, features.index).to_numpy() != 0]
+    return bets if len(bets) >= MIN_ROWS else features
 
 
 def _recent(bars: pd.DataFrame, sessions: int) -> npt.NDArray[np.bool_]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.models.bundle import Bundle
     from alphatrade_pipelines.models.folds import FoldFeatures
     from alphatrade_pipelines.models.gate import GateReport, GateThresholds, Profile
+    from alphatrade_pipelines.models.primary import PrimaryModel
     from alphatrade_pipelines.models.registry import Lineage, ModelRegistry, VersionInfo
     from alphatrade_pipelines.models.training import TrainingResult
     from alphatrade_pipelines.models.trials import TrialLedger
@@ -146,11 +147,41 @@ def count_tuning(settings: Settings, trial: str) -> Callable[[Mapping[str, Any]]
     return count
 
 
+def fit_primary_model(settings: Settings, features: pd.DataFrame, state: str, dagster_run_id: str) -> PrimaryModel | None:
+    """The primary model on the training bars, from point-in-time features alone; None where the side is not a model's.
+
+    The trial ledger hears of it before the first fit, under the key that the training will have: whoever looks at how a primary's bets paid
+    and tries another has tried twice, and a training that follows is the same trial.
+    """
+    from alphatrade_pipelines.features import FittedPipeline
+    from alphatrade_pipelines.market import adjust_forward
+    from alphatrade_pipelines.models.fold_features import point_in_time_columns
+    from alphatrade_pipelines.models.primary_fit import fit_primary
+    from alphatrade_pipelines.models.weights import log_returns, weigher
+
+    config = bootstrap.train_config(settings)
+    if config.primary is None:
+        return None
+    bars = adjust_forward(bootstrap.training_bars(settings, bootstrap.bar_store(settings).read()))
+    columns = point_in_time_columns(FittedPipeline.from_json(state).pipeline)
+    with open_trial(settings, state, dagster_run_id) as run_id:
+        weigh = weigher(config.weights, log_returns(bars))
+        fitted = fit_primary(features.loc[bars.index], bars, columns, config.barrier, config.primary, weigh=weigh)
+        trial_ledger(settings).finish(run_id, "the primary model, fitted")
+    return fitted
+
+
 def train_candidate(
-    settings: Settings, features: pd.DataFrame, labels: pd.DataFrame, state: str, trial: str, progress: Any = None
+    settings: Settings,
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    state: str,
+    trial: str,
+    primary: PrimaryModel | None = None,
+    progress: Any = None,
 ) -> TrainingResult:
     """Train on the training bars; feature statistics are refitted inside each validation fold. ``trial`` is the run of :func:`open_trial`,
-    into which what tuning tries is counted."""
+    into which what tuning tries is counted; ``primary``: on whose sides the labels bet."""
     from alphatrade_pipelines.features import FittedPipeline
     from alphatrade_pipelines.market import adjust_forward
     from alphatrade_pipelines.models.fold_features import refit_in_folds
@@ -166,6 +197,7 @@ def train_candidate(
         bars=adjust_forward(train_bars),
         provenance=bootstrap.provenance(settings),
         fold_features=refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own),
+        primary=primary,
         progress=progress,
         on_tuning=count_tuning(settings, trial),
     )
@@ -323,14 +355,15 @@ def weigh_search(
     from alphatrade_pipelines.backtest.evidence import configurations, enough_for_paths, walk_paths
     from alphatrade_pipelines.backtest.statistics import SESSIONS_PER_YEAR
     from alphatrade_pipelines.market import adjust_forward
-    from alphatrade_pipelines.models.fold_features import refit_in_folds
+    from alphatrade_pipelines.models.fold_features import carrying, refit_in_folds
     from alphatrade_pipelines.models.knobs import learner_of
+    from alphatrade_pipelines.models.labels import PRIMARY_SCORE
     from alphatrade_pipelines.models.signals import VOLATILITY
     from alphatrade_pipelines.models.training import training_rows
     from alphatrade_pipelines.models.validation import CombinatorialPurgedCV
 
     train_bars, config = bootstrap.training_bars(settings, bars), bootstrap.train_config(settings)
-    own, adjusted = features.loc[train_bars.index], adjust_forward(train_bars)
+    own, adjusted = bundle.scored(features.loc[train_bars.index]), adjust_forward(train_bars)
     search = configurations(oof, labels, adjusted, own[VOLATILITY], bootstrap.label_config(settings)).report
     facts = {"pbo": search.pbo, "pbo_loss": search.loss, "pbo_slope": search.slope, "pbo_columns": float(search.columns)}
     if settings.research.cpcv_groups == 0:
@@ -343,6 +376,8 @@ def weigh_search(
     walk = partial(walk_paths, rows, splitter, learner, int(bundle.manifest["trees"]), labels, adjusted)
     small = len(rows.y) <= settings.research.cpcv_refit_rows
     refit = refit_in_folds(train_bars, bootstrap.feature_pipeline(settings), own) if small else None
+    if refit is not None and bundle.primary is not None:
+        refit = carrying(refit, own[PRIMARY_SCORE])
     paths, refitted = walk_refitted(walk, refit)
     year = math.sqrt(SESSIONS_PER_YEAR)
     return facts | {

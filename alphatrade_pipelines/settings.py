@@ -91,11 +91,15 @@ class ModelSettings(_Section):
     horizon: int = Field(10, ge=1, description="bars, or sessions, until the vertical barrier")
     horizon_unit: Literal["bars", "sessions"] = "bars"
     label: Literal["bracket", "meta", "trend"] = Field("bracket", description="what the model predicts (docs/models.md)")
-    primary: Literal["momentum", "reversion"] = Field(
-        "momentum", description="label meta: bet with the primary feature's sign, or against it"
+    primary: Literal["momentum", "reversion", "model"] = Field(
+        "momentum", description="label meta: bet with the primary feature's sign, against it, or as a primary model says"
     )
     primary_feature: str = "momentum_21"
-    primary_threshold: float = Field(0.0, ge=0, description="label meta: no bet where the feature is this near to zero")
+    primary_threshold: float = Field(0.0, ge=0, description="label meta: no bet where the feature is this near to 0, or the model to 1/2")
+    primary_refit_sessions: int = Field(63, ge=1, description="primary model: sessions between refits on all outcomes known by then")
+    primary_min_rows: int = Field(
+        1000, ge=100, description="primary model: rows with a known outcome before its first fit; no bets earlier"
+    )
     trend_shortest: int = Field(5, ge=3, description="label trend: closes on the shortest line")
     trend_longest: int = Field(20, ge=3)
     attribution: bool = Field(False, description="training weights: labels count more that earned their return alone")
@@ -124,6 +128,16 @@ class ModelSettings(_Section):
         0.001, gt=0, lt=1, description="score test: a right model is called stale at most once in 1 / rate predictions, on average"
     )
     retrain_cooldown_hours: float = Field(24.0, ge=0, description="sensors ask for no other retrain so soon after one they asked for")
+
+    @model_validator(mode="after")
+    def _a_primary_model_proposes_meta_bets(self) -> ModelSettings:
+        if self.primary == "model" and self.label != "meta":
+            raise ValueError(f"primary is 'model' but label is {self.label!r}: set ALPHATRADE_MODEL__LABEL=meta, or primary to a rule")
+        if self.primary == "model" and self.primary_threshold >= 0.5:
+            raise ValueError(
+                f"expected a primary_threshold below 0.5 for a model's score, found {self.primary_threshold}: nothing would bet"
+            )
+        return self
 
 
 class ResearchSettings(_Section):

@@ -19,12 +19,56 @@ from assets.reuse import KeptFacts, KeptFrame, reusable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from alphatrade_pipelines.models.primary import PrimaryModel
+
 OUT_OF_FOLD = "model_candidate_oof.parquet"
 
 
+@dg.asset(group_name="models", owners=OWNERS, kinds={"catboost", "json"}, code_version="1", deps=[bars], pool="training")
+@reusable(
+    inputs=("bars", "feature_state", "features"),
+    rooms=("market", "features", "models", "research"),
+    sections=("market", "model", "research"),
+    kept=KeptFacts,
+)
+def primary_model(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], features: pd.DataFrame, feature_state: dict[str, str]
+) -> dg.MaterializeResult[dict[str, Any]]:
+    """Who proposes each bet: always long, a rule, or a model of direction refitted on past outcomes only, as `model.primary` says."""
+    fitted = research.fit_primary_model(settings, features, feature_state["state"], context.run.run_id)
+    label = bootstrap.label_config(settings)
+    if fitted is None:
+        who = "long at every bar" if label.primary_column is None else f"{label.primary} of {label.primary_column}"
+        return dg.MaterializeResult(value={}, metadata={"proposes": who})
+    sides = label.side(fitted.scored(features), features.index)
+    facts = fitted.facts()
+    return dg.MaterializeResult(
+        value=fitted.to_dict(),
+        metadata={
+            "proposes": "a primary model",
+            **{name: facts[name] for name in ("fits", "first_after", "last_after", "last_known_before", "last_rows")},
+            "features": len(facts["columns"]),
+            "bets": float((sides != 0).mean()),
+        },
+    )
+
+
+def _primary(stored: dict[str, Any]) -> "PrimaryModel | None":
+    from alphatrade_pipelines.models.primary import PrimaryModel
+
+    return PrimaryModel.from_dict(stored) if stored else None
+
+
 @dg.asset(group_name="models", owners=OWNERS, kinds={"parquet", "numba"}, code_version="2", deps=[bars])
-@reusable(inputs=("bars", "features"), rooms=("market", "features", "models"), sections=("market", "model", "research"), kept=KeptFrame)
-def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
+@reusable(
+    inputs=("bars", "features", "primary_model"),
+    rooms=("market", "features", "models"),
+    sections=("market", "model", "research"),
+    kept=KeptFrame,
+)
+def labels(
+    settings: dg.ResourceParam[Settings], features: pd.DataFrame, primary_model: dict[str, Any]
+) -> dg.MaterializeResult[pd.DataFrame]:
     """Outcome of the very bracket that live trading would place (next open, net of cost), labelled as `model.label` says."""
     from alphatrade_pipelines.market import adjust_forward
     from alphatrade_pipelines.models.labels import make_labels
@@ -32,6 +76,8 @@ def labels(settings: dg.ResourceParam[Settings], features: pd.DataFrame) -> dg.M
 
     train = bootstrap.training_bars(settings, bootstrap.bar_store(settings).read())
     own, config = features.loc[train.index], bootstrap.label_config(settings)
+    primary = _primary(primary_model)
+    own = own if primary is None else primary.scored(own)
     frame = make_labels(adjust_forward(train), own["vol_ewma"], config, own)
     uniqueness = average_uniqueness(frame)
     return dg.MaterializeResult(
@@ -66,7 +112,7 @@ def _candidate_exists(settings: Settings) -> bool:
     pool="training",
 )
 @reusable(
-    inputs=("bars", "feature_state", "features", "labels"),
+    inputs=("bars", "feature_state", "features", "labels", "primary_model"),
     rooms=("market", "features", "models", "research"),
     sections=("market", "model", "research"),
     kept=KeptFacts,
@@ -78,12 +124,13 @@ def model_candidate(
     features: pd.DataFrame,
     labels: pd.DataFrame,
     feature_state: dict[str, str],
+    primary_model: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Purged out-of-fold predictions, calibration, the sealed bundle; logged to MLflow, registered, alias `challenger`."""
     from alphatrade_pipelines.models.plots import reliability_figure
 
     with research.open_trial(settings, feature_state["state"], context.run.run_id) as trial:
-        trained = research.train_candidate(settings, features, labels, feature_state["state"], trial)
+        trained = research.train_candidate(settings, features, labels, feature_state["state"], trial, _primary(primary_model))
         version = research.register_candidate(settings, trained, features, context.run.run_id, trial)
     folder = trained.bundle.save(settings.folders.bundles / trained.bundle.content_hash[:16])
     trained.oof.to_parquet(settings.folders.assets / OUT_OF_FOLD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,8 @@ def test_home_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_settings_say_what_a_model_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     from alphatrade_pipelines import bootstrap
     from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, TrendConfig
+    from alphatrade_pipelines.models.learner import LearnerConfig
+    from alphatrade_pipelines.models.primary_fit import PrimaryConfig
     from alphatrade_pipelines.models.weights import WeightConfig, evidence_weights, weigher
 
     plain = bootstrap.train_config(load_settings())
@@ -99,6 +102,19 @@ def test_settings_say_what_a_model_learns(monkeypatch: pytest.MonkeyPatch) -> No
     meta = LabelConfig("meta", barrier, primary="reversion", primary_feature="momentum_5", primary_threshold=0.01, trend=TrendConfig(4, 20))
     assert (config.barrier, config.label) == (barrier, meta)
     assert config.weights == WeightConfig(True, "exponential", half_life_days=400.0)
+    assert config.primary is None
+    monkeypatch.setenv("ALPHATRADE_MODEL__PRIMARY", "model")
+    monkeypatch.setenv("ALPHATRADE_MODEL__PRIMARY_REFIT_SESSIONS", "21")
+    by_model = bootstrap.train_config(load_settings())
+    assert by_model.label == replace(meta, primary="model")
+    assert by_model.primary == PrimaryConfig(LearnerConfig(iterations=100), refit_sessions=21, min_rows=1000, embargo=10)
+    monkeypatch.setenv("ALPHATRADE_MODEL__PRIMARY_THRESHOLD", "0.5")
+    with pytest.raises(ValidationError, match=r"below 0\.5"):
+        load_settings()
+    monkeypatch.setenv("ALPHATRADE_MODEL__PRIMARY_THRESHOLD", "0.1")
+    monkeypatch.setenv("ALPHATRADE_MODEL__LABEL", "trend")
+    with pytest.raises(ValidationError, match="ALPHATRADE_MODEL__LABEL=meta"):
+        load_settings()
     monkeypatch.setenv("ALPHATRADE_MODEL__LABEL", "hunch")
     with pytest.raises(ValidationError, match="bracket"):
         load_settings()

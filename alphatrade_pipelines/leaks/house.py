@@ -1,4 +1,4 @@
-"""The house under its own probes: feature pipeline, event sampling, labels, folds, weights and out-of-fold predictions.
+"""The house under its own probes: feature pipeline, event sampling, labels, primary model, folds, weights and out-of-fold predictions.
 
 A short audit runs as the asset check on ``features`` and before a model is judged; :func:`audit_house` is the whole of it.
 """
@@ -22,8 +22,9 @@ from alphatrade_pipelines.leaks.world import World, choose_cuts
 from alphatrade_pipelines.market import Timeframe, adjust_forward
 from alphatrade_pipelines.models.fold_features import refit_in_folds
 from alphatrade_pipelines.models.folds import FoldConfig, Rows, out_of_fold
-from alphatrade_pipelines.models.labels import trend_scanning, triple_barrier
+from alphatrade_pipelines.models.labels import BarrierConfig, trend_scanning, triple_barrier
 from alphatrade_pipelines.models.learner import LearnerConfig
+from alphatrade_pipelines.models.primary_fit import PrimaryConfig, fit_primary
 from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, WalkForward
 from alphatrade_pipelines.models.weights import evidence_weights
 
@@ -101,6 +102,7 @@ def _audits(bars: pd.DataFrame, timeframe: Timeframe, thorough: bool) -> Iterato
     arena = build_arena("house", bars)
     yield probe_labels(triple_barrier, arena.adjusted, arena.volatility, name="labels", decided=("risk", "side"), thorough=thorough)
     yield probe_labels(lambda bars, _: trend_scanning(bars), arena.adjusted, arena.volatility, name="trend labels", thorough=thorough)
+    yield _audit_primary(bars, thorough)
     yield check_folds(arena.folds, arena.rows.t1, embargo=EMBARGO, name="folds")
     t1 = arena.rows.t1
     yield check_folds(list(CombinatorialPurgedCV(6, 2, EMBARGO, t1).split(arena.rows.X)), t1, embargo=EMBARGO, name="combinatorial folds")
@@ -108,6 +110,19 @@ def _audits(bars: pd.DataFrame, timeframe: Timeframe, thorough: bool) -> Iterato
     yield probe_learner(_weights, arena.rows, arena.folds, name="weights")
     yield probe_learner(_predictions, arena.rows, arena.folds, name="predictions", splits_itself=True)
     yield _audit_fold_features(pipeline, bars, thorough)
+
+
+def _audit_primary(bars: pd.DataFrame, thorough: bool) -> Report:
+    """The score of a primary model, its whole schedule fitted again in every other future, on features simple enough to be quick."""
+    config = PrimaryConfig(_LEARNER, max(World(bars).stamps.normalize().nunique() // 8, 1), 100, EMBARGO)
+
+    def score(world: World) -> pd.Series:
+        adjusted = adjust_forward(world.bars)
+        moves = np.log(adjusted["close"]).groupby(level="symbol", sort=False)
+        features = pd.DataFrame({"return_1": moves.diff(), "return_5": moves.diff(5), "volatility": ewma_volatility(world.bars)})
+        return fit_primary(features, adjusted, [str(name) for name in features], BarrierConfig(), config).score(features)
+
+    return probe_causal(score, World(bars), name="primary", cuts=2, thorough=thorough)
 
 
 def _events(world: World) -> pd.Series:

@@ -24,6 +24,8 @@ from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, make_
 from alphatrade_pipelines.models.learner import LearnerConfig
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.plots import png, reliability_figure
+from alphatrade_pipelines.models.primary import PrimaryModel
+from alphatrade_pipelines.models.primary_fit import PrimaryConfig, fit_primary
 from alphatrade_pipelines.models.promoted import load_promoted
 from alphatrade_pipelines.models.registry import Lineage, ModelRegistry, RegistryConfig, VersionInfo
 from alphatrade_pipelines.models.signals import make_signals
@@ -54,6 +56,8 @@ __all__ = [
     "ModelRegistry",
     "NoPromotedModelError",
     "PayoffEstimate",
+    "PrimaryConfig",
+    "PrimaryModel",
     "ProfileTooWeakError",
     "Provenance",
     "PurgedKFold",
@@ -73,6 +77,7 @@ __all__ = [
     "compare_predictions",
     "evaluate_gate",
     "feature_drift",
+    "fit_primary",
     "load_promoted",
     "make_labels",
     "make_signals",

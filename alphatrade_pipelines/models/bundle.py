@@ -5,6 +5,7 @@
     calibrator.json            score to probability             venn_abers.json            lower and upper bounds
     baseline.json              logistic regression              sizing.json                payoff and barriers
     drift_reference.json       features as trained on           baseline_correlation.json  correlation as trained on
+    primary.json               the primary model's schedule of trees, only where bets are made on its side
 
 The regime model has no file of its own: it is a feature, and part of the frozen feature state; the manifest says under which name.
 
@@ -30,8 +31,10 @@ import pandas as pd
 from alphatrade_pipelines.models.baseline import LogisticBaseline
 from alphatrade_pipelines.models.calibration import Calibrator
 from alphatrade_pipelines.models.errors import BundleFormatError, ModelDataError, TamperedBundleError
+from alphatrade_pipelines.models.labels import LabelConfig
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.models.predictor import Prediction, Predictor
+from alphatrade_pipelines.models.primary import PrimaryModel
 from alphatrade_pipelines.models.trees import Trees
 from alphatrade_pipelines.models.venn_abers import bounds_from_dict
 
@@ -50,6 +53,7 @@ FILES = (
     "baseline_correlation.json",
     "sizing.json",
 )
+PRIMARY = "primary.json"
 
 
 def canonical_json(data: Any) -> bytes:
@@ -70,10 +74,13 @@ class Bundle:
 
     @classmethod
     def seal(cls, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Bundle:
-        """Make a bundle of the files of :data:`FILES` and the facts for its manifest (must hold ``feature_names`` and ``timeframe``)."""
-        if set(files) != set(FILES):
-            raise ModelDataError(f"exactly the files {sorted(FILES)}", f"{sorted(files)}")
-        body = {**facts, "format": FORMAT, "files": {name: _sha256(files[name]) for name in FILES}}
+        """Make a bundle of the files of :data:`FILES` and the facts for its manifest (must hold ``feature_names`` and ``timeframe``).
+
+        :data:`PRIMARY` may be among the files.
+        """
+        if set(files) - {PRIMARY} != set(FILES):
+            raise ModelDataError(f"exactly the files {sorted(FILES)}, and {PRIMARY} if there is one", f"{sorted(files)}")
+        body = {**facts, "format": FORMAT, "files": {name: _sha256(blob) for name, blob in files.items()}}
         body = json.loads(canonical_json(body))
         return cls({**body, "content_hash": _sha256(canonical_json(body))}, dict(files))
 
@@ -121,13 +128,14 @@ class Bundle:
             raise FileNotFoundError(f"expected a model bundle folder at {root}, found none")
         manifest = _read_manifest(root / MANIFEST)
         files = {}
-        for name in FILES:
+        names = (*FILES, PRIMARY) if PRIMARY in manifest["files"] else FILES
+        for name in names:
             if not (root / name).is_file():
                 raise TamperedBundleError(name, f"is missing from {root}")
             files[name] = (root / name).read_bytes()
             if _sha256(files[name]) != manifest["files"].get(name):
                 raise TamperedBundleError(name, "is not the file the manifest was sealed with")
-        extra = sorted({path.name for path in root.iterdir()} - {*FILES, MANIFEST})
+        extra = sorted({path.name for path in root.iterdir()} - {*names, MANIFEST})
         if extra:
             raise TamperedBundleError(extra[0], f"does not belong into the bundle at {root}")
         return cls(manifest, files)
@@ -153,6 +161,24 @@ class Bundle:
         return LogisticBaseline.from_dict(self.json("baseline.json"))
 
     @cached_property
+    def label(self) -> LabelConfig:
+        """What the model learned to predict, and on which side it bets."""
+        return LabelConfig.from_dict(self.manifest.get("config", {}).get("label"))
+
+    @cached_property
+    def primary(self) -> PrimaryModel | None:
+        """The model that chooses the side, if it is a model."""
+        return PrimaryModel.from_dict(self.json(PRIMARY)) if PRIMARY in self.files else None
+
+    def scored(self, features: pd.DataFrame) -> pd.DataFrame:
+        """``features`` with the column ``primary_score`` where the bundle has a primary model; as they are where it has none.
+
+        A row is scored by the model in force at its time stamp, without one in the index by the newest; whatever stood in that column is
+        replaced. Raises ModelDataError for a missing column.
+        """
+        return features if self.primary is None else self.primary.scored(features)
+
+    @cached_property
     def predictor(self) -> Predictor:
         """Trees, calibrator and bounds, ready to run. Reading the trees imports CatBoost; predicting does not need it any more."""
         calibrator, bounds = Calibrator.from_dict(self.json("calibrator.json")), bounds_from_dict(self.json("venn_abers.json"))
@@ -160,10 +186,11 @@ class Bundle:
 
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Calibrated ``probability`` of a winning bracket with ``lower`` and ``upper`` bound, and whether the score lies beyond all that
-        calibration saw (``extrapolated``), on the index of ``features``.
+        calibration saw (``extrapolated``), on the index of ``features``. A primary model's score is worked out first (:meth:`scored`).
 
         Raises ModelDataError for a missing column or a value that is NaN or infinite: leave out rows that are still warming up.
         """
+        features = self.scored(features)
         missing = [name for name in self.feature_names if name not in features]
         if missing:
             raise ModelDataError(f"the features {self.feature_names}", f"no {', '.join(missing)}", "Transform with the bundle's pipeline.")

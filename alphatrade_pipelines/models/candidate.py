@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.models._mlflow import store
+from alphatrade_pipelines.models.labels import PRIMARY_SCORE
 from alphatrade_pipelines.models.plots import reliability_figure
 from alphatrade_pipelines.models.trials import HASH_TAG, TRIAL_TAG
 
@@ -35,7 +36,7 @@ def log_run(
     ``trial``: the run opened before the first fit, which is then completed; None begins one.
     """
     bundle = result.bundle
-    X = features.loc[result.oof.index, bundle.feature_names]
+    X = bundle.scored(features.loc[result.oof.index])[bundle.feature_names]
     metrics = {name: float(value) for name, value in {**result.metrics, **extra_metrics}.items() if np.isfinite(value)}
     begun: dict[str, Any] = {"experiment_id": experiment_id} if trial is None else {"run_id": trial}
     with store(config.tracking_uri) as mlflow, mlflow.start_run(**begun):
@@ -51,7 +52,7 @@ def log_run(
             name="training_rows",
         )
         # MLflow would look at every value in Python, minutes for a million rows: the first ones have the same columns, and none has a gap
-        head = X.head(100)
+        head = X.head(100).drop(columns=PRIMARY_SCORE, errors="ignore")  # a score that the bundle works out by itself
         dataset.__dict__["schema"] = mlflow.models.infer_signature(dataset.df.head(100)).inputs
         mlflow.log_input(dataset, context="training")
         with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 POINT_IN_TIME_FITS = frozenset({"regime"})
 
 
+def point_in_time_columns(pipeline: FeaturePipeline) -> list[str]:
+    """Columns that are the same whatever later bars the pipeline was fitted on: no statistic of theirs is frozen over the training span."""
+    return [column for name, one in pipeline.features.items() if not one.frozen for column in one.columns(name)]
+
+
+def carrying(fold_features: FoldFeatures, column: pd.Series) -> FoldFeatures:
+    """``fold_features`` with a column that is point-in-time by itself and so the same in every fold, as the score of a primary model."""
+
+    def compute(train_times: pd.DatetimeIndex) -> pd.DataFrame:
+        return fold_features(train_times).assign(**{str(column.name): column})
+
+    return compute
+
+
 def refit_in_folds(bars: pd.DataFrame, pipeline: FeaturePipeline, features: pd.DataFrame) -> FoldFeatures:
     """A :data:`~alphatrade_pipelines.models.folds.FoldFeatures` for training.
 

@@ -36,7 +36,7 @@ def make_signals(
 
     ``features`` and ``bars`` (raw prices) share the index (symbol, timestamp); extra bars are ignored. Each signal is decided when its
     bar is known, prices its stop and target from the bar's close by the bundle's barriers, and holds until the bundle's horizon. A model of
-    meta-labels speaks only where its primary rule bets, and on that side.
+    meta-labels speaks only where its primary bets, and on that side; a primary model's score is worked out here, by the bundle.
     ``predicted`` (columns probability, lower, upper) replaces the bundle's own predictions by out-of-fold ones, for backtests of the
     training span; rows without one give no signal. ``liquidity``, known at each session's open, goes into the session's signals.
     Raises ModelDataError for a missing column or a row without its bar.
@@ -44,7 +44,9 @@ def make_signals(
     from alphatrade_pipelines.market import Timeframe
 
     label = LabelConfig.from_dict(bundle.manifest.get("config", {}).get("label"))
-    needed = list(dict.fromkeys([*bundle.feature_names, VOLATILITY, *([label.primary_feature] if label.kind == "meta" else [])]))
+    if label.primary == "model":
+        features = bundle.scored(features)
+    needed = list(dict.fromkeys([*bundle.feature_names, VOLATILITY, *([label.primary_column] if label.primary_column else [])]))
     absent = [name for name in needed if name not in features]
     if absent:
         raise ModelDataError(f"the features {needed}", f"no {', '.join(absent)}", "Transform with the bundle's pipeline.")

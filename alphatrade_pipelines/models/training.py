@@ -13,21 +13,24 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.models.baseline import LogisticBaseline
-from alphatrade_pipelines.models.bundle import Bundle, canonical_json
+from alphatrade_pipelines.models.bundle import PRIMARY, Bundle, canonical_json
 from alphatrade_pipelines.models.correlation import baseline_correlation
 from alphatrade_pipelines.models.drift import drift_reference
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.evaluation import evaluate, fold_table
 from alphatrade_pipelines.models.fitting import CalibrationConfig, FoldFit, OutOfFold, calibrate, fit_fold
+from alphatrade_pipelines.models.fold_features import carrying
 from alphatrade_pipelines.models.folds import FoldConfig, FoldFeatures, Progress, Rows, out_of_fold
 from alphatrade_pipelines.models.knobs import KNOBS, KnobSearch
-from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig
+from alphatrade_pipelines.models.labels import PRIMARY_SCORE, BarrierConfig, LabelConfig
 from alphatrade_pipelines.models.learner import LearnerConfig, fit_trees, model_bytes
 from alphatrade_pipelines.models.metrics import Reliability
 from alphatrade_pipelines.models.payoff import PayoffEstimate
+from alphatrade_pipelines.models.primary import PrimaryModel
+from alphatrade_pipelines.models.primary_fit import PrimaryConfig
 from alphatrade_pipelines.models.tuning import Params, TuneConfig
 from alphatrade_pipelines.models.venn_abers import bounds_to_dict
-from alphatrade_pipelines.models.weights import WeightConfig, weigher
+from alphatrade_pipelines.models.weights import WeightConfig, log_returns, weigher
 
 _LABEL_COLUMNS = ["t1", "label", "ret", "risk"]
 
@@ -59,6 +62,7 @@ class TrainConfig:
     label: LabelConfig | None = None  # None: the bracket at ``barrier``
     weights: WeightConfig = field(default_factory=WeightConfig)
     tuning: TuneConfig | None = None  # None: the learner's knobs are those of ``learner``
+    primary: PrimaryConfig | None = None  # of the primary model, where the label has one
 
     def __post_init__(self) -> None:
         if self.label is not None and self.label.barrier != self.barrier:
@@ -66,11 +70,18 @@ class TrainConfig:
         if self.label is not None and (self.label.short or self.label.cusum):
             found = f"short={self.label.short}, cusum={self.label.cusum}"
             raise ModelDataError("one set of barriers and a decision at every bar: a bundle trades no other", found)
+        if self.bets_by_model != (self.primary is not None):
+            found = f"label {self.label}, primary {self.primary}"
+            raise ModelDataError("a primary configuration exactly where the label's primary is a model", found)
+
+    @property
+    def bets_by_model(self) -> bool:
+        """Whether the side of each bet is that of a primary model."""
+        return self.label is not None and self.label.primary == "model"
 
     def facts(self) -> dict[str, Any]:
-        """As it is sealed and hashed: where nothing is tuned there is no word of tuning, so that this changes no hash."""
-        found = asdict(self)
-        return found if self.tuning else {name: value for name, value in found.items() if name != "tuning"}
+        """As it is sealed and hashed: without a word of the tuning or the primary there is none of, so that these change no hash."""
+        return {name: value for name, value in asdict(self).items() if not (name in ("tuning", "primary") and value is None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,7 @@ def train(
     bars: pd.DataFrame,
     provenance: Provenance,
     fold_features: FoldFeatures | None = None,
+    primary: PrimaryModel | None = None,
     progress: Progress | None = None,
     on_tuning: Callable[[Params], None] | None = None,
 ) -> TrainingResult:
@@ -117,13 +129,18 @@ def train(
 
     ``features``: (symbol, timestamp) x feature names, NaN while warming up (those rows are left out); ``labels`` from
     :func:`~alphatrade_pipelines.models.labels.triple_barrier`; ``bars`` the forward-adjusted training bars (for the correlation baseline);
-    ``fold_features`` refits the feature pipeline inside each fold; ``progress`` is told (stage, done, total).
+    ``fold_features`` refits the feature pipeline inside each fold; ``primary`` is the model on whose sides the labels bet (its score
+    becomes a feature, and the bundle carries it); ``progress`` is told (stage, done, total).
     ``on_tuning`` is told the knobs of each trial of ``config.tuning`` before it touches any data: that is where the trial ledger counts.
     Equal input on one machine gives an equal bundle, to the byte.
 
-    Raises ModelDataError for too few rows, one class only, NaN labels, labels without features, or features the state does not name.
+    Raises ModelDataError for too few rows, one class only, NaN labels, labels without features, features the state does not name, or labels
+    of other bets than the primary model's.
     """
     config = config or TrainConfig()
+    if primary is not None or config.bets_by_model:
+        features = _scored(features, labels, config, primary)
+        fold_features = None if fold_features is None else carrying(fold_features, features[PRIMARY_SCORE])
     rows = training_rows(features, labels, feature_state, config, bars)
     search = KnobSearch(config.learner, config.tuning, on_tuning) if config.tuning else None
     oof, fits = out_of_fold(rows, config.learner, config.folds, fold_features, progress, config.calibration, search)
@@ -146,6 +163,8 @@ def train(
     learned = {"trees": final.trees, "calibration": {"kind": calibration.map.kind, "purged_log_loss": calibration.losses}}
     if search:
         learned["tuning"] = search.facts(final.learner, [fit.learner for fit in fits])
+    if primary is not None:
+        files[PRIMARY], learned["primary"] = canonical_json(primary.to_dict()), primary.facts()
     bundle = Bundle.seal(files, _facts(rows, feature_state, config, provenance) | learned)
     metrics, reliability = evaluate(oof, payoff)
     metrics |= {"trees": float(final.trees), "reproducible": float(reproduced)}
@@ -171,6 +190,22 @@ def _final_fit(rows: Rows, oof: pd.DataFrame, fits: Sequence[FoldFit], config: T
     return FoldFit(config.learner, fit_trees(X, y, w, trees, config.learner, list(rows.X.columns)), trees, calibration, baseline)
 
 
+def _scored(features: pd.DataFrame, labels: pd.DataFrame, config: TrainConfig, primary: PrimaryModel | None) -> pd.DataFrame:
+    """Features with the primary's score, once it is sure that the labels are those of its bets."""
+    if primary is None or config.label is None or not config.bets_by_model:
+        found = "no primary model" if primary is None else "one, with a label that asks for none"
+        raise ModelDataError("a primary model exactly where the label's primary is a model", found)
+    scored = primary.scored(features)
+    if "side" not in labels:
+        raise ModelDataError("labels with the side of each bet", "no side", "Make them with make_labels on scored features.")
+    own = config.label.side(scored, labels.index)
+    other = int((own.to_numpy() != labels["side"].to_numpy()).sum())
+    if other:
+        found = f"another side in {other} of {len(labels)}"
+        raise ModelDataError("labels of the primary model's own bets", found, "Make the labels again with this primary model.")
+    return scored
+
+
 def training_rows(
     features: pd.DataFrame, labels: pd.DataFrame, feature_state: FeatureState, config: TrainConfig, bars: pd.DataFrame | None = None
 ) -> Rows:
@@ -178,7 +213,7 @@ def training_rows(
 
     Weights are those of :func:`~alphatrade_pipelines.models.weights.weigher`; return attribution needs the forward-adjusted ``bars``.
     """
-    names = list(feature_state.feature_names)
+    names = [*feature_state.feature_names, *([PRIMARY_SCORE] if config.bets_by_model else [])]
     unknown = [name for name in names if name not in features]
     absent = [name for name in _LABEL_COLUMNS if name not in labels]
     if unknown or absent:
@@ -200,7 +235,7 @@ def training_rows(
     if y.min() == y.max():
         raise ModelDataError("wins and losses among the labels", f"{len(y)} labels, all {y.iloc[0]}", "Use more history or other barriers.")
     t1 = labels.loc[complete, "t1"]
-    returns = None if bars is None else pd.Series(np.log(bars["close"]).groupby(level="symbol", sort=False).diff())
+    returns = None if bars is None else log_returns(bars)
     weigh = weigher(config.weights, returns)
     return Rows(X.loc[complete], y, weigh(y, t1), t1, weigh)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,26 @@ class Trees:
             bias=float(bias),
         )
         return cls(arrays, len(inputs["float_features"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON; every value is kept to the last bit."""
+        arrays = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in self.arrays._asdict().items()}
+        return {**arrays, "features": self.features}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trees:
+        """The inverse of :meth:`to_dict`."""
+        arrays = TreeArrays(
+            feature=np.array(data["feature"], dtype=np.int64),
+            border=np.array(data["border"], dtype=np.float32),
+            nan_is_high=np.array(data["nan_is_high"], dtype=np.bool_),
+            split_start=np.array(data["split_start"], dtype=np.int64),
+            leaf=np.array(data["leaf"], dtype=np.float64),
+            leaf_start=np.array(data["leaf_start"], dtype=np.int64),
+            scale=float(data["scale"]),
+            bias=float(data["bias"]),
+        )
+        return cls(arrays, int(data["features"]))
 
     @classmethod
     def from_cbm(cls, blob: bytes) -> Trees:

@@ -93,6 +93,13 @@ class TrialLedger:
                 connection.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
 
+    def finish(self, run_id: str, what: str) -> None:
+        """End a trial that logs no model of its own; ``what`` it was becomes a note on the run."""
+        connection = client(self.tracking_uri)
+        with registry_errors(f"ending the trial {run_id}"):
+            connection.set_tag(run_id, "mlflow.note.content", what)
+            connection.set_terminated(run_id, "FINISHED")
+
     def record(self, run_id: str, returns: pd.Series | pd.DataFrame) -> None:
         """Keep what a trial would have earned: returns a session (index: aware UTC), for a search one column a configuration it tried.
 

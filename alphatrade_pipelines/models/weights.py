@@ -191,6 +191,11 @@ def evidence_weights(y: pd.Series, t1: pd.Series) -> pd.Series:
     return weight * min(1.0, independent / float(weight.sum()))
 
 
+def log_returns(bars: pd.DataFrame) -> pd.Series:
+    """Log return into the close of every (forward-adjusted) bar, as return attribution reads it; NaN at each symbol's first."""
+    return pd.Series(np.log(bars["close"]).groupby(level="symbol", sort=False).diff())
+
+
 def weigher(config: WeightConfig, returns: pd.Series | None = None) -> Callable[[pd.Series, pd.Series], pd.Series]:
     """(outcomes, label end times) of some rows -> their training weights, for :attr:`alphatrade_pipelines.models.folds.Rows.weigh`.
 

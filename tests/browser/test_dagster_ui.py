@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 ASSETS = (
-    *("raw_bars", "bars", "feature_state", "features", "labels", "model_candidate", "model_evaluation"),
+    *("raw_bars", "bars", "feature_state", "features", "primary_model", "labels", "model_candidate", "model_evaluation"),
     *("backtest_report", "promotion", "live_session", "execution_quality", "pnl_attribution"),
 )
 

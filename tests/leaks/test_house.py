@@ -38,6 +38,7 @@ def test_the_house_is_clean(bars) -> None:
         "events",
         "labels",
         "trend labels",
+        "primary",
         "folds",
         "combinatorial folds",
         "walk forward",

@@ -154,7 +154,7 @@ def test_without_tuning_nothing_speaks_of_it(trained: Trained) -> None:
     result, _, _ = trained
     assert "tuning" not in result.bundle.manifest
     assert "tuning" not in result.bundle.manifest["config"]
-    assert CONFIG.facts() == {name: value for name, value in asdict(CONFIG).items() if name != "tuning"}
+    assert CONFIG.facts() == {name: value for name, value in asdict(CONFIG).items() if name not in ("tuning", "primary")}
     assert not set(KNOBS) & set(result.folds.columns)
     assert learner_of(result.bundle.manifest, CONFIG.learner) == CONFIG.learner
 

@@ -24,6 +24,7 @@ from alphatrade_pipelines.models.labels import (
     barrier_prices,
     close_barrier,
     cusum_decisions,
+    direction,
     make_labels,
     primary_side,
     trend_scanning,
@@ -143,6 +144,8 @@ EVERY_KIND = {
     "short": lambda bars, vol: triple_barrier(bars, vol, BarrierConfig(horizon=4), side=-1),
     "closes": lambda bars, vol: close_barrier(bars, vol, CloseBarrierConfig(vertical=timedelta(days=6))),
     "trend": lambda bars, vol: trend_scanning(bars, TrendConfig(3, 6)),
+    "direction": lambda bars, vol: direction(bars, BarrierConfig(horizon=4)),
+    "direction over sessions": lambda bars, vol: direction(bars, BarrierConfig(horizon=4, horizon_unit="sessions")),
     "trend of brackets": lambda bars, vol: make_labels(bars, vol, LabelConfig("trend", BarrierConfig(horizon=4), trend=TrendConfig(3, 6))),
     "events": lambda bars, vol: make_labels(bars, vol, LabelConfig("bracket", BarrierConfig(horizon=4), cusum=1.5)),
     "meta": lambda bars, vol: make_labels(

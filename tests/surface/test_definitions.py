@@ -21,7 +21,7 @@ from tests.tools.homes import ROOT, house_environment
 GROUPS = {
     "data": {"raw_bars", "bars"},
     "features": {"feature_state", "features"},
-    "models": {"labels", "model_candidate", "model_evaluation"},
+    "models": {"primary_model", "labels", "model_candidate", "model_evaluation"},
     "research": {"backtest_report"},
     "registry": {"promotion"},
     "monitoring": {"model_health"},
@@ -134,3 +134,13 @@ def test_market_open_launches_on_sessions_only(day: str, open_for_trade: bool, i
     else:
         assert not tick.run_requests
         assert day in str(tick.skip_message)
+
+
+def test_every_step_of_the_walk_belongs_to_a_stage_of_the_demo() -> None:
+    """A step without a stage has no progress bar, and the demo ends with a KeyError instead of a session."""
+    from alphatrade_pipelines.demo import STAGES, _belongs
+
+    steps = [node.name for node in defs.resolve_job_def("retrain").nodes]
+    stages = [[stage for stage, assets in STAGES.items() if _belongs(step, assets)] for step in steps]
+    assert len(steps) >= 15
+    assert [step for step, found in zip(steps, stages, strict=True) if len(found) != 1] == []

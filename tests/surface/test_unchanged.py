@@ -20,7 +20,17 @@ from assets.reuse import FINGERPRINT
 from tests.surface.house import instance_of, run, settings_of
 from tests.tools.homes import ROOT, house_environment
 
-KEPT = ("bars", "feature_state", "features", "labels", "model_candidate", "model_evaluation", "backtest_report", "promotion")
+KEPT = (
+    "bars",
+    "feature_state",
+    "features",
+    "primary_model",
+    "labels",
+    "model_candidate",
+    "model_evaluation",
+    "backtest_report",
+    "promotion",
+)
 
 
 def night(settings: Settings, instance: dg.DagsterInstance, **tags: str) -> dict[str, dict[str, object]]:

@@ -8,11 +8,13 @@ from alphatrade_pipelines.models.labels.barriers import BarrierConfig, HorizonUn
 from alphatrade_pipelines.models.labels.brackets import EXITS, triple_barrier
 from alphatrade_pipelines.models.labels.choice import LabelConfig, make_labels
 from alphatrade_pipelines.models.labels.closes import CloseBarrierConfig, close_barrier
-from alphatrade_pipelines.models.labels.events import cusum_decisions, primary_side
+from alphatrade_pipelines.models.labels.direction import direction
+from alphatrade_pipelines.models.labels.events import PRIMARY_SCORE, cusum_decisions, primary_side, score_side
 from alphatrade_pipelines.models.labels.trend import TrendConfig, trend_scanning
 
 __all__ = [
     "EXITS",
+    "PRIMARY_SCORE",
     "BarrierConfig",
     "CloseBarrierConfig",
     "HorizonUnit",
@@ -21,8 +23,10 @@ __all__ = [
     "barrier_prices",
     "close_barrier",
     "cusum_decisions",
+    "direction",
     "make_labels",
     "primary_side",
+    "score_side",
     "trend_scanning",
     "triple_barrier",
 ]

@@ -88,7 +88,7 @@ def _sides(panel: Panel, side: int | pd.Series) -> IntArray:
 def _label(
     panel: Panel, volatility: FloatArray, decided: IntArray, config: BarrierConfig, side: int, calendar: SessionCalendar | None
 ) -> pd.DataFrame:
-    last = _vertical(panel, config, calendar)[decided]
+    last = vertical_bars(panel, config, calendar)[decided]
     complete = last < panel.ends[decided]
     decided, last = decided[complete], last[complete]
     closes, opens = panel.prices["close"][decided], panel.prices["open"]
@@ -113,7 +113,7 @@ def _label(
     )
 
 
-def _vertical(panel: Panel, config: BarrierConfig, calendar: SessionCalendar | None) -> IntArray:
+def vertical_bars(panel: Panel, config: BarrierConfig, calendar: SessionCalendar | None) -> IntArray:
     """The bar at whose open each row's position would be closed at the latest; at or beyond ``ends`` when the data end before."""
     if config.horizon_unit == "bars":
         return np.arange(len(panel), dtype=np.int64) + 1 + config.horizon

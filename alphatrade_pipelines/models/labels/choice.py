@@ -12,7 +12,7 @@ import pandas as pd
 from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.labels.barriers import BarrierConfig
 from alphatrade_pipelines.models.labels.brackets import triple_barrier
-from alphatrade_pipelines.models.labels.events import Rule, cusum_decisions, primary_side
+from alphatrade_pipelines.models.labels.events import PRIMARY_SCORE, Rule, cusum_decisions, primary_side, score_side
 from alphatrade_pipelines.models.labels.trend import TrendConfig, trend_scanning
 
 Kind = Literal["bracket", "meta", "trend"]
@@ -26,7 +26,8 @@ class LabelConfig:
     strongest coming trend rise? All three carry return, risk and exit of the bracket that would be traded; only the label differs.
 
     Args:
-        primary: the rule of ``meta``; it reads ``primary_feature`` and abstains within ``primary_threshold`` of zero.
+        primary: the rule of ``meta``; it reads ``primary_feature`` and abstains within ``primary_threshold`` of zero. ``model`` reads the
+            column ``primary_score`` of :class:`~alphatrade_pipelines.models.primary.PrimaryModel` and abstains so near to one half.
         allow_short: ``meta`` also bets on falling prices, with the barriers ``short`` (those of long bets when None).
         cusum: decide only where a CUSUM of log closes passed this multiple of volatility; at every bar when None.
     """
@@ -44,6 +45,20 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("bracket", "meta", "trend"):
             raise ModelDataError("the label kind bracket, meta or trend", repr(self.kind))
+        if self.primary != "model":
+            return
+        if self.kind != "meta":
+            fix = "Nobody asks a primary model there: set the label to meta, or the primary to a rule."
+            raise ModelDataError("the label kind meta with a primary model", repr(self.kind), fix)
+        if not 0 <= self.primary_threshold < 0.5:
+            raise ModelDataError("a primary_threshold from 0 to below 0.5 for a model's score", f"{self.primary_threshold:g}")
+
+    @property
+    def primary_column(self) -> str | None:
+        """The column of the features that decides the side; None where every bet is long."""
+        if self.kind != "meta":
+            return None
+        return PRIMARY_SCORE if self.primary == "model" else self.primary_feature
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any] | None) -> LabelConfig:
@@ -60,11 +75,17 @@ class LabelConfig:
 
     def side(self, features: pd.DataFrame | None, index: pd.Index) -> pd.Series:
         """Which way each row would be traded: 1, -1, or 0 for not at all. Known at the decision."""
-        if self.kind != "meta":
+        column = self.primary_column
+        if column is None:
             return pd.Series(1, index=index, name="side")
-        if features is None or self.primary_feature not in features:
-            raise ModelDataError(f"the feature {self.primary_feature} for the primary rule", "no such feature", "Name one that exists.")
-        side = primary_side(features[self.primary_feature].reindex(index), self.primary, self.primary_threshold)
+        if features is None or column not in features:
+            fix = "Score the features with the primary model." if self.primary == "model" else "Name one that exists."
+            raise ModelDataError(f"the feature {column} for the primary rule", "no such feature", fix)
+        values = features[column].reindex(index)
+        if self.primary == "model":
+            side = score_side(values, self.primary_threshold)
+        else:
+            side = primary_side(values, self.primary, self.primary_threshold)
         return side if self.allow_short else side.clip(lower=0)
 
 

@@ -11,6 +11,8 @@ from alphatrade_pipelines.models.errors import ModelDataError
 from alphatrade_pipelines.models.labels.panel import Panel
 
 Rule = Literal["momentum", "reversion", "model"]
+# the column of a primary model's score: 1 = will rise, 0 = will fall, on balanced classes
+PRIMARY_SCORE = "primary_score"
 
 
 def cusum_decisions(bars: pd.DataFrame, volatility: pd.Series, multiple: float) -> pd.MultiIndex:
@@ -51,3 +53,8 @@ def primary_side(values: pd.Series, rule: Rule, threshold: float = 0.0) -> pd.Se
     else:
         raise ModelDataError("the rule momentum, reversion or model", repr(rule))
     return pd.Series(sides, index=values.index, name="side").astype(np.int64)
+
+
+def score_side(score: pd.Series, threshold: float = 0.0) -> pd.Series:
+    """The bet of a primary model at each row: the sign of its score over one half, 0 within ``threshold`` of it and where there is none."""
+    return primary_side(score - 0.5, "momentum", threshold)
