@@ -15,6 +15,9 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("ALPHATRADE_CI"):
     settings.load_profile("ci")
 
+# workers are told how wide the terminal is; consoles made at import would keep to that whatever a test asks for
+os.environ.pop("COLUMNS", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -94,7 +94,7 @@ def test_a_stranger_at_a_terminal_pastes_the_code_and_trades() -> None:
         assert pasted.stdout is not None
         assert pasted.stdout.readline().startswith("OrderStatus.")
         assert " ALFA " in pasted.stdout.readline()  # a trade of the tape
-        until(lambda: trading.get_open_position("ALFA").qty == "10", 60, APIError)
+        until(lambda: trading.get_open_position("ALFA").qty == "10", 150, APIError)
         os.killpg(venue.pid, signal.SIGINT)
         assert venue.wait(10) == 0
         assert venue.stderr is not None
