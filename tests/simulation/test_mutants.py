@@ -11,6 +11,8 @@ from alphatrade_pipelines.simulation.world import play
 from tests.simulation.mutants import MUTANTS
 
 SEEDS = 200
+# where looking through the seeds from 1 on takes longest, it begins with the one that was found so
+KNOWN = {"a halt is ignored": 19, "a restart forgets the last row": 12, "nobody looks at legs": 6}
 
 
 def broken(seed: int) -> str:
@@ -25,7 +27,7 @@ def broken(seed: int) -> str:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_deliberate_bug_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]) -> None:
     MUTANTS[name](monkeypatch)
-    for seed in range(1, SEEDS + 1):
+    for seed in (KNOWN.get(name, 1), *range(1, SEEDS + 1)):
         rule = broken(seed)
         if rule:
             record_property("caught", f"seed {seed}: {rule[:200]}")
