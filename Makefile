@@ -31,7 +31,7 @@ browser-test: $(VENV)/.dev  ## only the tests that need Chromium
 prove-venue: $(VENV)/.dev  ## the long form of the venue's property tests: 600 random lives of an account, 600 hostile requests a kind
 	@VENUE_EXAMPLES=600 $(BIN)/python -m pytest tests/venue/exchange/test_properties.py tests/venue/server/test_hostile_fuzz.py --timeout 0
 
-simulate: $(VENV)/.dev  ## 500 simulated sessions with every fault, some eight minutes on two cores
+simulate: $(VENV)/.dev  ## 500 simulated sessions with every fault, some nine minutes on two cores
 	@$(BIN)/alphatrade simulate --sessions 500 --seed 1
 
 soak: $(VENV)/.dev  ## 10,000 simulated sessions with every fault
