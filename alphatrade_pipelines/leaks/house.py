@@ -20,7 +20,7 @@ from alphatrade_pipelines.leaks.outcomes import probe_labels
 from alphatrade_pipelines.leaks.report import Report, merged
 from alphatrade_pipelines.leaks.world import World, choose_cuts
 from alphatrade_pipelines.market import Timeframe, adjust_forward
-from alphatrade_pipelines.models.fold_features import refit_in_folds
+from alphatrade_pipelines.models.fold_features import point_in_time_columns, refit_in_folds
 from alphatrade_pipelines.models.folds import FoldConfig, Rows, out_of_fold
 from alphatrade_pipelines.models.labels import BarrierConfig, trend_scanning, triple_barrier
 from alphatrade_pipelines.models.learner import LearnerConfig
@@ -76,7 +76,7 @@ def _refits(pipeline: FeaturePipeline, fitted: FittedPipeline, bars: pd.DataFram
     So must the regime, whose schedule of refits claims to be point-in-time.
     """
     findings, world = Findings("features"), World(bars)
-    claims = [column for name, one in pipeline.features.items() if not one.frozen for column in one.columns(name)]
+    claims = point_in_time_columns(pipeline)
     full = fitted.transform(bars)[claims]
     for cut in choose_cuts(world, cuts, after=0.7):
         past = bars[np.asarray(world.stamps <= cut)]

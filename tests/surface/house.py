@@ -15,6 +15,21 @@ from alphatrade_pipelines.servers import prepare_dagster_home
 from alphatrade_pipelines.settings import Settings, load_settings
 from assets.storage import HouseIOManager
 
+# the assets of the job retrain, in order
+WALK = (
+    "raw_bars",
+    "bars",
+    "feature_state",
+    "features",
+    "primary_model",
+    "labels",
+    "model_candidate",
+    "model_evaluation",
+    "backtest_report",
+    "promotion",
+    "model_health",
+)
+
 
 def settings_of(home: Path, **overrides: Any) -> Settings:
     """Settings that live in ``home``; overrides are sections as dicts, as ``load_settings`` takes them."""

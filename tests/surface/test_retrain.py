@@ -13,21 +13,8 @@ from alphatrade_pipelines import bootstrap, research
 from alphatrade_pipelines.models.bundle import Bundle
 from alphatrade_pipelines.models.registry import VersionInfo
 from alphatrade_pipelines.settings import Settings
-from tests.surface.house import settings_of
+from tests.surface.house import WALK, settings_of
 
-WALK = (
-    "raw_bars",
-    "bars",
-    "feature_state",
-    "features",
-    "primary_model",
-    "labels",
-    "model_candidate",
-    "model_evaluation",
-    "backtest_report",
-    "promotion",
-    "model_health",
-)
 # what a person wants to find on the page of each asset
 TOLD = {
     "raw_bars": {"rows", "data_hash", "new_rows", "source_facts"},

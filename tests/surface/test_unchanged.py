@@ -17,20 +17,11 @@ from alphatrade_pipelines.models import GateThresholds
 from alphatrade_pipelines.settings import Settings
 from assets.data import PERIODS
 from assets.reuse import FINGERPRINT
-from tests.surface.house import instance_of, run, settings_of
+from tests.surface.house import WALK, instance_of, run, settings_of
 from tests.tools.homes import ROOT, house_environment
 
-KEPT = (
-    "bars",
-    "feature_state",
-    "features",
-    "primary_model",
-    "labels",
-    "model_candidate",
-    "model_evaluation",
-    "backtest_report",
-    "promotion",
-)
+# bars are asked for and the champion's health is looked at every night
+KEPT = [name for name in WALK if name not in ("raw_bars", "model_health")]
 
 
 def night(settings: Settings, instance: dg.DagsterInstance, **tags: str) -> dict[str, dict[str, object]]:
