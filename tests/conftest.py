@@ -60,15 +60,25 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the retrain walk ran once over the sample: bars, features, a promoted model. Copy it before changing it."""
+def sealed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the retrain walk ran once over the sample: bars, features, a promoted model. Only to be copied: whoever
+    opens its databases lets their side files come and go under the copying of another worker.
+    """
     from tests.tools.homes import run_job
 
     # several workers share one: who comes first trains, the others wait
-    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.mktemp("trained")
-    home, trained = shared / "trained_home", shared / "trained_home.done"
-    with FileLock(shared / "trained_home.lock"):
-        if not trained.exists():
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.mktemp("sealed")
+    home, sealed = shared / "sealed_home", shared / "sealed_home.done"
+    with FileLock(shared / "sealed_home.lock"):
+        if not sealed.exists():
             run_job(home, "retrain")
-            trained.touch()
+            sealed.touch()
     return home
+
+
+@pytest.fixture(scope="session")
+def trained_home(sealed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This worker's copy of the trained home, to be read by its tests."""
+    from tests.tools.homes import copy_home
+
+    return copy_home(sealed_home, tmp_path_factory.mktemp("trained") / "home")

@@ -63,9 +63,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def ui(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def ui(sealed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """Dagster (webserver and daemon) and MLflow over a copy of the trained home."""
-    home = copy_home(trained_home, tmp_path_factory.mktemp("ui") / "home")
+    home = copy_home(sealed_home, tmp_path_factory.mktemp("ui") / "home")
     ports = free_port(), free_port()
     environment = house_environment(home, SERVERS__DAGSTER_PORT=str(ports[0]), SERVERS__MLFLOW_PORT=str(ports[1]))
     output = home.parent / "ui.log"

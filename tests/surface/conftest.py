@@ -37,8 +37,8 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def own_home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
+def own_home(sealed_home: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the trained home, free to be changed; its simulated exchange is ended afterwards."""
-    home = copy_home(trained_home, tmp_path / "home")
+    home = copy_home(sealed_home, tmp_path / "home")
     yield home
     end_venue(home)
