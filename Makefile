@@ -67,7 +67,7 @@ lock: $(VENV)/.dev  ## re-resolve both lock files (hashes, no index address)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra sample pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra sample --extra redis --extra postgres --extra scale --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra sample --extra redis --extra postgres --extra scale --extra tuning --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:  ## remove caches and build leftovers; keeps your data, models and journals
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis catboost_info

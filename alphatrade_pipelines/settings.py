@@ -114,7 +114,7 @@ class ModelSettings(_Section):
     depth: int = Field(3, ge=1, le=10)
     learning_rate: float = Field(0.03, gt=0)
     tuning_trials: int = Field(0, ge=0, description="sets of the learner's knobs tried inside every fold; 0 = none, knobs as configured")
-    tuning_search: Literal["sobol", "optuna"] = Field("sobol", description="optuna needs the package of that name")
+    tuning_search: Literal["sobol", "optuna"] = Field("sobol", description="optuna needs the extra `tuning`")
     seed: int = 7
     threads: int = Field(2, ge=1)
     monotone: dict[str, Literal[1, -1]] = Field(default_factory=dict, description="features the score may only rise (1) or fall (-1) with")

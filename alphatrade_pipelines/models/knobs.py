@@ -13,7 +13,7 @@ from typing import Any
 from alphatrade_pipelines.models.fitting import choose_trees
 from alphatrade_pipelines.models.folds import Rows
 from alphatrade_pipelines.models.learner import LearnerConfig
-from alphatrade_pipelines.models.tuning import Params, Real, Space, TuneConfig, Whole, minimise
+from alphatrade_pipelines.models.tuning import Params, Real, Space, TuneConfig, Whole, minimise, search_facts
 from alphatrade_pipelines.models.validation import PurgedKFold
 
 # around the defaults (depth 3, 0.03, 0.005, 0.6), within what daily bars can bear: deeper or less shrunk trees learn noise
@@ -46,7 +46,7 @@ class KnobSearch:
     def facts(self, final: LearnerConfig, folds: Sequence[LearnerConfig]) -> dict[str, Any]:
         """For the manifest: the sampler, how many trials and distinct ones there were, what was chosen for the model and in each fold."""
         return {
-            "sampler": self.config.sampler,
+            **search_facts(self.config.search),
             "trials": len(self._tried),
             "distinct": len({tuple(params.items()) for params in self._tried}),
             "chosen": knobs_of(final),

@@ -10,7 +10,9 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -109,15 +111,18 @@ class SobolSearch:
 
 
 class OptunaSearch:
-    """Optuna's tree-structured Parzen estimator, seeded. Needs the package optuna."""
+    """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), seeded: ten random points, then what the losses make promising.
+
+    Its study lives in memory and dies with it. Needs the package optuna.
+    """
 
     def __init__(self, space: Space, seed: int) -> None:
         need_optuna()
         optuna = importlib.import_module("optuna")
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = dict(space)
         self._distributions = {name: _distribution(optuna.distributions, dimension) for name, dimension in space.items()}
-        self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), direction="minimize")
+        with _without_greeting(optuna.logging):
+            self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), direction="minimize")
         self._trial: Any = None
 
     def ask(self) -> Params:
@@ -139,7 +144,23 @@ def has_optuna() -> bool:
 def need_optuna() -> None:
     """Raises ModelDataError where optuna cannot be imported."""
     if not has_optuna():
-        raise ModelDataError("the package optuna", "none installed", "Install it, or search by sobol.")
+        raise ModelDataError("the package optuna", "none installed", "Install it (pip install 'alphatrade[tuning]'), or search by sobol.")
+
+
+def search_facts(search: str) -> dict[str, str]:
+    """What proposed, for a manifest. Another release of optuna may propose other points, so its version is named."""
+    return {"sampler": search} | ({"optuna": version("optuna")} if search == "optuna" else {})
+
+
+@contextmanager
+def _without_greeting(logging: Any) -> Iterator[None]:
+    """Optuna logs every new study to stderr; how much it says elsewhere in this process is not ours to set."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _distribution(kinds: Any, dimension: Real | Whole | Choice) -> Any:
@@ -152,25 +173,20 @@ def _distribution(kinds: Any, dimension: Real | Whole | Choice) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TuneConfig:
-    """``trials`` in each outer fold, judged on ``inner`` purged folds of its training rows with ``embargo`` decision times. ``search``
-    ``auto`` is optuna where it is installed, else Sobol points: name one where another machine must find the same."""
+    """``trials`` in each outer fold, judged on ``inner`` purged folds of its training rows with ``embargo`` decision times,
+    proposed by ``search``: never by what happens to be installed, or another machine would choose otherwise."""
 
     trials: int = 16
     inner: int = 3
     embargo: int = 10
     seed: int = 7
-    search: Literal["auto", "sobol", "optuna"] = "auto"
+    search: Literal["sobol", "optuna"] = "sobol"
 
     def __post_init__(self) -> None:
-        if self.trials < 1 or self.inner < 2 or self.embargo < 0 or self.search not in ("auto", "sobol", "optuna"):
-            raise ModelDataError("trials >= 1, inner >= 2, embargo >= 0, search auto, sobol or optuna", repr(self))
+        if self.trials < 1 or self.inner < 2 or self.embargo < 0 or self.search not in ("sobol", "optuna"):
+            raise ModelDataError("trials >= 1, inner >= 2, embargo >= 0, search sobol or optuna", repr(self))
         if self.search == "optuna":
             need_optuna()
-
-    @property
-    def sampler(self) -> Literal["sobol", "optuna"]:
-        """What ``search`` comes to on this machine."""
-        return "optuna" if self.search == "optuna" or (self.search == "auto" and has_optuna()) else "sobol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +312,7 @@ def nested_search(
 
 def _search(space: Space, config: TuneConfig, fold: int | None) -> Search:
     seed = config.seed + (0 if fold is None else fold)
-    return OptunaSearch(space, seed) if config.sampler == "optuna" else SobolSearch(space, seed)
+    return OptunaSearch(space, seed) if config.search == "optuna" else SobolSearch(space, seed)
 
 
 def _inner_loss(rows: Rows, folds: list[tuple[Rows, Rows, IntArray]], fit_predict: FitPredict, params: Params, loss: Loss) -> float:

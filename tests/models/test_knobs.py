@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,17 @@ from alphatrade_pipelines.models import (
     TrainConfig,
     TrainingResult,
     TrialLedger,
+    knobs,
     train,
 )
+from alphatrade_pipelines.models.bundle import canonical_json
 from alphatrade_pipelines.models.fitting import choose_trees, fit_fold
+from alphatrade_pipelines.models.folds import Rows
 from alphatrade_pipelines.models.knobs import KNOBS, knobs_of, learner_of
 from alphatrade_pipelines.models.learner import fit_trees, model_bytes
 from alphatrade_pipelines.models.training import training_rows
 from alphatrade_pipelines.models.trials import trial_key
-from alphatrade_pipelines.models.tuning import TuneConfig, has_optuna
+from alphatrade_pipelines.models.tuning import TuneConfig
 from alphatrade_pipelines.models.validation import PurgedKFold
 from alphatrade_pipelines.settings import Settings, load_settings
 from tests.models.conftest import CONFIG, PROVENANCE, STATE, SYMBOLS
@@ -185,13 +189,91 @@ def settings_of(home: Path, **model: Any) -> Settings:
     return load_settings(home=home, market={"symbols": SYMBOLS}, model={"tuning_trials": 2, **model})
 
 
-def test_optuna_is_asked_for_by_name_and_missed_before_anything_is_tried(tmp_path: Path) -> None:
+BY_OPTUNA = replace(TUNED, tuning=TuneConfig(trials=12, inner=2, embargo=5, search="optuna"))
+
+
+@pytest.fixture(scope="module")
+def optuna_told() -> list[Mapping[str, Any]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def by_optuna(optuna_told: list[Mapping[str, Any]]) -> TrainingResult:
+    return tuned_training(frames(), BY_OPTUNA, optuna_told.append)
+
+
+def test_optuna_chooses_the_least_inner_loss_and_learns_in_every_fold_apart(
+    by_optuna: TrainingResult, optuna_told: list[Mapping[str, Any]]
+) -> None:
+    """Worked out again for each search from the rows it may know; the ten random points are shared, what is learnt is not."""
+    features, labels = frames()
+    rows = training_rows(features, labels, STATE, BY_OPTUNA)
+    outer = [rows.take(train).reweighted() for train, _ in PurgedKFold(3, 5, rows.t1).split(rows.X)]
+    asked = [optuna_told[12 * k : 12 * k + 12] for k in range(4)]
+    for k, own in enumerate([*outer, rows]):
+        splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
+        losses = [choose_trees(own, splits, replace(TUNED.learner, **knobs))[2] for knobs in asked[k]]
+        facts = by_optuna.bundle.manifest["tuning"]
+        assert (chosen_in(by_optuna, k) if k < 3 else facts["chosen"]) == asked[k][int(np.argmin(losses))]
+    assert asked[0][:10] == asked[1][:10] == asked[2][:10] == asked[3][:10]
+    assert len({str(search[10:]) for search in asked}) > 1
+    assert (facts["sampler"], facts["optuna"], facts["trials"]) == ("optuna", version("optuna"), 48)
+    assert facts["distinct"] == len({str(knobs) for knobs in optuna_told}) > 12
+
+
+def test_optuna_with_the_same_seed_gives_the_same_bytes(by_optuna: TrainingResult, optuna_told: list[Mapping[str, Any]]) -> None:
+    told: list[Mapping[str, Any]] = []
+    again = tuned_training(frames(), BY_OPTUNA, told.append)
+    assert told == optuna_told
+    assert again.bundle.files == by_optuna.bundle.files
+    assert again.bundle.content_hash == by_optuna.bundle.content_hash
+    seeded: list[Mapping[str, Any]] = []
+    other = TuneConfig(trials=1, inner=2, embargo=5, seed=8, search="optuna")
+    tuned_training(frames(), replace(TUNED, tuning=other), seeded.append)
+    assert len(seeded) == 4
+    assert seeded[0] not in told
+
+
+def test_the_rows_a_fold_tests_tell_optuna_nothing(by_optuna: TrainingResult, optuna_told: list[Mapping[str, Any]]) -> None:
+    """Made nonsense, they change neither what its search was asked, learning included, nor what it chose; other searches go elsewhere."""
+    features, labels = frames()
+    tested = by_optuna.oof.index[by_optuna.oof["fold"] == 1]
+    labels.loc[tested, "label"] = 1 - labels.loc[tested, "label"]
+    features.loc[tested] = np.random.default_rng(1).normal(3.0, 9.0, (len(tested), 3))
+    told: list[Mapping[str, Any]] = []
+    poisoned = tuned_training((features, labels), BY_OPTUNA, told.append)
+    assert told[12:24] == optuna_told[12:24]
+    assert chosen_in(poisoned, 1) == chosen_in(by_optuna, 1)
+    assert told != optuna_told
+
+
+def test_what_optuna_tries_is_in_the_ledger_before_its_fit(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of its fits the ledger already holds the very knobs that are fitted; afterwards it holds each distinct set once."""
+    ledger, fitted = TrialLedger(registry.config.tracking_uri, registry.config.experiment), []
+    client = mlflow.MlflowClient(registry.config.tracking_uri)
+    config = replace(TUNED, tuning=TuneConfig(trials=2, inner=2, embargo=5, search="optuna"))
+    with ledger.trial(registry.experiment_id(), trial_key({"data": "x"}), {}) as run_id:
+
+        def watched(rows: Rows, splits: Any, learner: LearnerConfig) -> Any:
+            noted = [value for name, value in client.get_run(run_id).data.tags.items() if name.startswith("alphatrade.tuned.")]
+            fitted.append(canonical_json(knobs_of(learner)).decode())
+            assert fitted[-1] in noted
+            return choose_trees(rows, splits, learner)
+
+        monkeypatch.setattr(knobs, "choose_trees", watched)
+        tuned_training(frames(), config, lambda params: ledger.note_tuning(run_id, trial_key(params), params))
+    assert len(fitted) == 8
+    summary = ledger.summary()
+    assert (summary.count, summary.tuned) == (1 + len(set(fitted)), len(set(fitted)))
+
+
+def test_optuna_is_asked_for_by_name_and_missed_before_anything_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(tmp_path, tuning_search="optuna")
-    if has_optuna():
-        assert research.bootstrap.train_config(settings).tuning == TuneConfig(2, 3, 10, 7, "optuna")
-        return
+    assert research.bootstrap.train_config(settings).tuning == TuneConfig(2, 3, 10, 7, "optuna")
+    monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not installed
     with pytest.raises(ModelDataError, match="expected the package optuna, found none installed"):
         research.bootstrap.train_config(settings)
+    assert research.bootstrap.train_config(settings_of(tmp_path)).tuning == TuneConfig(2, 3, 10, 7, "sobol")
 
 
 def test_settings_reach_the_search(tmp_path: Path) -> None:

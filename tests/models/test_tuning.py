@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +24,12 @@ from alphatrade_pipelines.models.tuning import (
     TuneConfig,
     TuningTrial,
     Whole,
-    has_optuna,
     nested_search,
     tune,
 )
 from alphatrade_pipelines.models.validation import CombinatorialPurgedCV, PurgedKFold, WalkForward
 from tests.models.makers import planted
+from tests.tools.homes import ROOT
 
 SPACE = {"C": Real(1e-4, 10.0, log=True), "columns": Choice((("f0",), ("f1",), ("f2",)))}
 CONFIG = TuneConfig(trials=6, inner=3, embargo=5, search="sobol")
@@ -105,17 +110,68 @@ def test_points_cover_the_space() -> None:
     assert points["c"].value_counts().to_dict() == {"x": 128, "y": 128}
 
 
-def test_optuna_where_installed() -> None:
-    if not has_optuna():
-        with pytest.raises(ModelDataError, match="package optuna"):
-            OptunaSearch(SPACE, 1)
-        return
-    by_optuna = TuneConfig(trials=8, inner=3, embargo=5, search="optuna")
-    found = nested_search(made_up(), PurgedKFold(3, 5), SPACE, logistic, by_optuna)
+BY_OPTUNA = TuneConfig(trials=14, inner=2, embargo=5, search="optuna")  # ten random points, then four that learn
+
+
+def test_optuna_finds_what_means_something_and_repeats() -> None:
+    rows = made_up()
+    found, again = (nested_search(rows, PurgedKFold(3, 5), SPACE, logistic, BY_OPTUNA) for _ in range(2))
     assert [params["columns"] for params in found.chosen] == [("f0",)] * 3
-    assert found.trials == nested_search(made_up(), PurgedKFold(3, 5), SPACE, logistic, by_optuna).trials
-    whole = OptunaSearch({"n": Whole(1, 3)}, 0)
-    assert {whole.ask()["n"] for _ in range(20)} == {1, 2, 3}
+    assert found.trials == again.trials
+    pd.testing.assert_series_equal(found.predictions, again.predictions, check_exact=True)
+    other = tune(rows, SPACE, logistic, replace(BY_OPTUNA, trials=1, seed=8))[1]
+    assert other[0].params != found.trials[0].params
+
+
+def test_optuna_learns_from_losses_and_stays_in_the_space() -> None:
+    """Two seeded searches are asked the same until they have heard ten different losses."""
+    space = {"a": Real(0.01, 100.0, log=True), "b": Whole(1, 3), "c": Choice(("x", "y"))}
+    low, high = OptunaSearch(space, 1), OptunaSearch(space, 1)
+    points = []
+    for _ in range(40):
+        pair = low.ask(), high.ask()
+        low.tell(pair[0], float(pair[0]["a"]))
+        high.tell(pair[1], -float(pair[1]["a"]))
+        points.append(pair)
+    assert all(one == two for one, two in points[:10])
+    assert points[10:] != [(one, one) for one, _ in points[10:]]
+    tail = pd.DataFrame([(one["a"], two["a"]) for one, two in points[20:]])
+    assert tail[0].median() < 1.0 < tail[1].median()
+    assert all(0.01 <= one["a"] <= 100.0 for pair in points for one in pair)
+    assert {(one["b"], one["c"]) for pair in points for one in pair} == {(b, c) for b in (1, 2, 3) for c in "xy"}
+
+
+def test_optuna_says_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    """In a process of its own: nothing on the console, no file, what optuna says elsewhere untouched, and the points of this process."""
+    script = (
+        "import optuna\n"
+        "from alphatrade_pipelines.models.tuning import OptunaSearch, Real\n"
+        "search = OptunaSearch({'a': Real(0.0, 1.0)}, 5)\n"
+        "points = []\n"
+        "for _ in range(12):\n"
+        "    points.append(search.ask())\n"
+        "    search.tell(points[-1], points[-1]['a'])\n"
+        "assert optuna.logging.get_verbosity() == optuna.logging.INFO\n"
+        "print([point['a'] for point in points])\n"
+    )
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment, command = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "3"}, [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    search, points = OptunaSearch({"a": Real(0.0, 1.0)}, 5), []
+    for _ in range(12):
+        points.append(search.ask()["a"])
+        search.tell({}, points[-1])
+    assert done.stdout == f"{points}\n"
+
+
+def test_without_optuna_it_is_missed_by_name_and_sobol_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not installed
+    for call in (lambda: OptunaSearch(SPACE, 1), lambda: TuneConfig(search="optuna")):
+        with pytest.raises(ModelDataError, match=r"package optuna, found none installed\. .*alphatrade\[tuning\]"):
+            call()
+    assert len(tune(made_up(), SPACE, logistic, replace(CONFIG, trials=2))[1]) == 2
 
 
 ROWS = made_up()
@@ -130,7 +186,7 @@ ROWS = made_up()
         (lambda: Whole(3, 3), "low < high"),
         (lambda: Choice((1,)), "two values"),
         (lambda: TuneConfig(trials=0), "trials >= 1"),
-        (lambda: TuneConfig(search="grid"), "auto, sobol or optuna"),  # type: ignore[arg-type]
+        (lambda: TuneConfig(search="grid"), "sobol or optuna"),  # type: ignore[arg-type]
         (lambda: tune(Rows(ROWS.X, ROWS.y * 0, ROWS.weight, ROWS.t1), SPACE, logistic, CONFIG), "in trial 1 with .*: one class only"),
         (lambda: nested_search(Rows(ROWS.X, ROWS.y * 0, ROWS.weight, ROWS.t1), PurgedKFold(3), SPACE, logistic, CONFIG), "in fold 1 of 3"),
         (lambda: tune(ROWS, SPACE, lambda train, test, params: np.full(len(test.y), np.nan), CONFIG), "finite loss"),
