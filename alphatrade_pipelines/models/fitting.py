@@ -65,6 +65,15 @@ class OutOfFold:
 
 
 @dataclass(frozen=True)
+class Grown:
+    """How far to grow: the number of ``trees``, the inner out-of-fold scores ``seen`` at it, and their log ``loss`` (nats, weighted)."""
+
+    trees: int
+    seen: OutOfFold
+    loss: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The chosen map, the bounds, and the purged log loss of every candidate (nats, weighted; empty when nothing was compared)."""
 
@@ -95,15 +104,15 @@ class FoldFit:
 def fit_fold(rows: Rows, learner: LearnerConfig, folds: FoldConfig, calibration: CalibrationConfig) -> FoldFit:
     """Learn everything from ``rows``. Raises ModelDataError when they cannot be used."""
     splits = list(PurgedKFold(folds.inner, folds.embargo, rows.t1).split(rows.X))
-    trees, seen, _ = choose_trees(rows, splits, learner)
+    grown = choose_trees(rows, splits, learner)
     X, y, w = rows.arrays
-    learned = calibrate(seen, calibration, folds.embargo)
+    learned = calibrate(grown.seen, calibration, folds.embargo)
     baseline = LogisticBaseline.fit(X, y, w, choose_penalty(X, y, w, splits))
-    return FoldFit(learner, fit_trees(X, y, w, trees, learner, list(rows.X.columns)), trees, learned, baseline)
+    return FoldFit(learner, fit_trees(X, y, w, grown.trees, learner, list(rows.X.columns)), grown.trees, learned, baseline)
 
 
-def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: LearnerConfig) -> tuple[int, OutOfFold, float]:
-    """Number of trees with the least weighted log loss over purged inner folds, the inner out-of-fold scores at that number, that loss."""
+def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: LearnerConfig) -> Grown:
+    """The number of trees with the least loss over purged inner folds, and what it was chosen by."""
     counts = stage_counts(learner)
     X, y, w = rows.arrays
     staged, fold = np.full((len(counts), len(y)), np.nan), np.zeros(len(y), dtype=np.int64)
@@ -113,7 +122,7 @@ def choose_trees(rows: Rows, splits: list[tuple[IntArray, IntArray]], learner: L
     even = balanced(y, w)
     losses = np.array([float((even * log_losses(y, stage)).mean()) for stage in staged])
     best = int(np.argmin(losses))
-    return int(counts[best]), OutOfFold(staged[best], fold, y, w, rows.t1), float(losses[best])
+    return Grown(int(counts[best]), OutOfFold(staged[best], fold, y, w, rows.t1), float(losses[best]))
 
 
 def calibrate(seen: OutOfFold, config: CalibrationConfig, embargo: int) -> Calibration:

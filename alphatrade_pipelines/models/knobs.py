@@ -38,7 +38,7 @@ class KnobSearch:
         splits = list(PurgedKFold(self.config.inner, self.config.embargo, rows.t1).split(rows.X))
 
         def loss(params: Params) -> float:
-            return choose_trees(rows, splits, self._with(params))[2]
+            return choose_trees(rows, splits, self._with(params)).loss
 
         chosen, _ = minimise(KNOBS, loss, self.config, on_ask=self._ask)
         return self._with(chosen)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphatrade_pipelines.models.errors import ModelDataError
-from alphatrade_pipelines.models.labels import BarrierConfig, LabelConfig, barrier_prices
+from alphatrade_pipelines.models.labels import BarrierConfig, barrier_prices
 from alphatrade_pipelines.trading.domain import Side, Signal
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_signals(
     """
     from alphatrade_pipelines.market import Timeframe
 
-    label = LabelConfig.from_dict(bundle.manifest.get("config", {}).get("label"))
+    label = bundle.label
     if label.primary == "model":
         features = bundle.scored(features)
     needed = list(dict.fromkeys([*bundle.feature_names, VOLATILITY, *([label.primary_column] if label.primary_column else [])]))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alphatrade_pipelines.features import FeaturePipeline, FittedPipeline
+from alphatrade_pipelines.models.labels import LabelConfig
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.trading.domain import ModelRef
 
@@ -26,6 +27,7 @@ class RuleBundle:
         self._fitted = fitted
         self.feature_names = list(fitted.feature_names)
         self.manifest = {"timeframe": str(fitted.pipeline.timeframe), "feature_hash": fitted.content_hash}
+        self.label = LabelConfig()
         self.payoff = PayoffEstimate(1.5, 0.05, 1.5, 0.05, 1.0, 0.03, 0.001, 0.001, 400, 400, 300.0, 2.0, 2.5, 5, 5.0, 1e-4, 0.2)
 
     @classmethod

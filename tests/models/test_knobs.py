@@ -87,7 +87,7 @@ def test_what_is_chosen_has_the_least_inner_loss_of_all_that_was_tried(tuned: Tr
     for k, own in enumerate([*outer, rows]):
         splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
         learners = [replace(TUNED.learner, **knobs) for knobs in told[3 * k : 3 * k + 3]]
-        losses = [choose_trees(own, splits, learner)[2] for learner in learners]
+        losses = [choose_trees(own, splits, learner).loss for learner in learners]
         winners.append(learners[int(np.argmin(losses))])
     assert [chosen_in(tuned, k) for k in range(3)] == [knobs_of(learner) for learner in winners[:3]]
     assert learner_of(tuned.bundle.manifest, TUNED.learner) == winners[3]
@@ -212,7 +212,7 @@ def test_optuna_chooses_the_least_inner_loss_and_learns_in_every_fold_apart(
     asked = [optuna_told[12 * k : 12 * k + 12] for k in range(4)]
     for k, own in enumerate([*outer, rows]):
         splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
-        losses = [choose_trees(own, splits, replace(TUNED.learner, **knobs))[2] for knobs in asked[k]]
+        losses = [choose_trees(own, splits, replace(TUNED.learner, **knobs)).loss for knobs in asked[k]]
         facts = by_optuna.bundle.manifest["tuning"]
         assert (chosen_in(by_optuna, k) if k < 3 else facts["chosen"]) == asked[k][int(np.argmin(losses))]
     assert asked[0][:10] == asked[1][:10] == asked[2][:10] == asked[3][:10]
