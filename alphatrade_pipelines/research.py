@@ -131,7 +131,7 @@ def lineage(settings: Settings, dagster_run_id: str) -> Lineage:
 def count_tuning(settings: Settings, trial: str) -> Callable[[Mapping[str, Any]], None]:
     """Writes knobs that are about to be tried into the run ``trial``, as what a training configured with them would be.
 
-    Data are not in the key: the same knobs in another fold, or a night later, are no new idea (docs/models.md, Trials).
+    As a training's, each counts once for every version of the data, whatever the number of folds (docs/models.md, Trials).
     """
     from dataclasses import replace
 
@@ -139,10 +139,11 @@ def count_tuning(settings: Settings, trial: str) -> Callable[[Mapping[str, Any]]
 
     ledger, config = trial_ledger(settings), bootstrap.train_config(settings)
     facts = {"market": settings.market.model_dump(mode="json"), "code": bootstrap.code_hash("market", "features", "models")}
+    data = bootstrap.bar_store(settings).data_hash()
 
     def count(knobs: Mapping[str, Any]) -> None:
         own = replace(config, learner=replace(config.learner, **knobs), tuning=None)
-        ledger.note_tuning(trial, trial_key({**facts, "config": own.facts()}), knobs)
+        ledger.note_tuning(trial, trial_key({**facts, "config": own.facts()}), data, knobs)
 
     return count
 
@@ -299,7 +300,7 @@ def backtest_candidate(
     if earned.std() > 0:
         ledger.record(info.run_id, earned)
     tried = ledger.summary()
-    trials = effective_trials(tried.series, tried.unknown)
+    trials = effective_trials(tried.series, tried.unknown, tried.repeats)
     facts = economics(settings, bundle, features, labels, bars, oof, named, trials)
     files, lines = [], []
     for name, result in named.items():

@@ -146,24 +146,24 @@ class EffectiveTrials:
     variance: float
 
 
-def effective_trials(series: pd.DataFrame, unknown: int = 0) -> EffectiveTrials:
+def effective_trials(series: pd.DataFrame, unknown: int = 0, repeats: int = 0) -> EffectiveTrials:
     """Effective number of independent trials from their return series (columns; NaN where a trial has no session).
 
-    ``unknown`` models left no series (a failed fit looked at the data too): each counts as a trial of its own. Correlations are over
-    common sessions; with fewer than 60 in common two trials count as unrelated. Clusters are cut from average linkage on the correlation
-    distance sqrt((1 - r) / 2) at the best mean silhouette; when none reaches 0.25 there is one cluster, of which the mean correlation
-    alone says how many trials it is. With fewer than four series nothing is clustered and each counts: a few trials show too little to
-    call them alike.
+    ``unknown`` models left no series (a failed fit looked at the data too): each counts as a trial of its own. ``repeats`` are more fits of
+    these on other data: counted, but in no cluster of their own. Correlations are over common sessions; with fewer than 60 in common two
+    trials count as unrelated. Clusters are cut from average linkage on the correlation distance sqrt((1 - r) / 2) at the best mean
+    silhouette; when none reaches 0.25 there is one cluster, of which the mean correlation alone says how many trials it is. With fewer than
+    four series nothing is clustered and each counts: a few trials show too little to call them alike.
     """
     columns = series.shape[1]
     if columns == 0:
-        return EffectiveTrials(unknown, unknown, unknown, math.nan)
+        return EffectiveTrials(unknown + repeats, unknown, unknown, math.nan)
     variance_floor = null_trial_variance(int(series.notna().sum().max()))
     if columns < FEW_TRIALS:
         sharpes = np.array([sharpe_ratio(series[name].dropna()) for name in series])
         known = sharpes[np.isfinite(sharpes)]
         observed = float(np.var(known)) if len(known) > 1 else 0.0
-        return EffectiveTrials(columns + unknown, columns + unknown, columns + unknown, _floored(observed, variance_floor))
+        return EffectiveTrials(columns + unknown + repeats, columns + unknown, columns + unknown, _floored(observed, variance_floor))
     correlation = trial_correlation(series)
     labels = cluster_trials(correlation)
     sizes = [_cluster_size(correlation, labels == k) for k in range(labels.max() + 1)]
@@ -172,7 +172,7 @@ def effective_trials(series: pd.DataFrame, unknown: int = 0) -> EffectiveTrials:
     known = sharpes[np.isfinite(sharpes)]
     observed = float(np.var(known)) if len(known) > 1 else 0.0
     effective = min(math.ceil(sum(sizes) - 1e-9), columns)
-    return EffectiveTrials(columns + unknown, len(sizes) + unknown, effective + unknown, _floored(observed, variance_floor))
+    return EffectiveTrials(columns + unknown + repeats, len(sizes) + unknown, effective + unknown, _floored(observed, variance_floor))
 
 
 def trial_correlation(series: pd.DataFrame) -> FloatArray:

@@ -5,7 +5,7 @@ configuration and code: the same training repeated is not a new trial. What a tr
 by session, so that trials that are nearly the same (a nightly retrain with one more day) can be recognised as such.
 
 What a search inside a training tries (:mod:`~alphatrade_pipelines.models.knobs`) is written into its run as tags, each before its first
-fit. It leaves no returns: each distinct one counts as a trial of its own.
+fit, once for every version of the data. It leaves no returns to be clustered by: each distinct set of parameters is a cluster of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SERIES_FOLDER, SERIES_FILE = "trial", "session_returns.parquet"
 class Trial:
     """One run of the ledger. ``status`` is MLflow's (FINISHED, FAILED, KILLED, RUNNING); ``deleted`` runs have looked at the data too.
 
-    ``tuned``: keys of what a search inside it tried.
+    ``tuned``: what a search inside it tried, each as ``parameters.data``.
     """
 
     run_id: str
@@ -54,13 +54,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """``count`` distinct trials; ``series`` the returns by session (index) of those that left any (columns); ``unknown`` the others, of
-    which ``tuned`` were tried by searches inside trainings."""
+    """``count`` distinct trials; ``series`` the returns by session (index) of those that left any (columns); ``unknown`` the
+    others, ``tuned`` of all those tried by searches inside trainings. ``repeats``: how many of these were parameters tried before, on other
+    data: counted, but in ``unknown`` once, as a training repeated every night is many trials and one cluster."""
 
     count: int
     series: pd.DataFrame
     unknown: int
     tuned: int = 0
+    repeats: int = 0
 
 
 def trial_key(facts: Mapping[str, Any]) -> str:
@@ -118,10 +120,11 @@ class TrialLedger:
             if deviation > 0.0:
                 connection.log_metric(run_id, SHARPE_METRIC, float(values[:, 0].mean()) / deviation)
 
-    def note_tuning(self, run_id: str, key: str, knobs: Mapping[str, Any]) -> None:
-        """Count what a search inside the trial ``run_id`` is about to try. Equal keys are one trial, in whichever run they are."""
+    def note_tuning(self, run_id: str, key: str, data: str, knobs: Mapping[str, Any]) -> None:
+        """Count what a search inside the trial ``run_id`` is about to try on ``data`` (their hash). Equal keys on equal data are one trial,
+        in whichever run they are."""
         with registry_errors(f"counting a tuning trial of run {run_id}"):
-            client(self.tracking_uri).set_tag(run_id, TUNED_TAG + key[:16], canonical_json(dict(knobs)).decode())
+            client(self.tracking_uri).set_tag(run_id, f"{TUNED_TAG}{key[:16]}.{data[:16]}", canonical_json(dict(knobs)).decode())
 
     def trials(self) -> list[Trial]:
         """Every run that counts, oldest first: finished, failed, refused, killed, running and deleted ones."""
@@ -151,8 +154,9 @@ class TrialLedger:
         frames = [self._series(runs) for runs in by_key.values()]
         known = [frame.add_prefix(f"{key[:8]}:") for key, frame in zip(by_key, frames, strict=True) if frame is not None]
         series = pd.concat(known, axis=1) if known else pd.DataFrame()
-        unknown = len(frames) - len(known) + len(tuned)
-        return TrialSummary(series.shape[1] + unknown, series, unknown, len(tuned))
+        distinct = len({name.partition(".")[0] for name in tuned})
+        unknown, repeats = len(frames) - len(known) + distinct, len(tuned) - distinct
+        return TrialSummary(series.shape[1] + unknown + repeats, series, unknown, len(tuned), repeats)
 
     def _series(self, runs: Sequence[Trial]) -> pd.DataFrame | None:
         for trial in reversed(runs):

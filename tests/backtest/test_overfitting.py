@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -119,9 +120,12 @@ def test_independent_trials_all_count() -> None:
 def test_few_trials_and_trials_without_a_series_each_count() -> None:
     series = trials(1, 3, 0.999)
     assert of.effective_trials(series, unknown=4).effective == 7
+    assert of.effective_trials(series, unknown=4, repeats=9) == replace(of.effective_trials(series, unknown=4), count=16)
+    assert of.effective_trials(pd.DataFrame(), 2, 3).count == 5
     assert of.effective_trials(pd.DataFrame(), unknown=2) == of.EffectiveTrials(2, 2, 2, pytest.approx(math.nan, nan_ok=True))
     more = trials(2, 10, 0.99)
     assert of.effective_trials(more, unknown=5).effective == of.effective_trials(more).effective + 5
+    assert of.effective_trials(more, 5, 3) == replace(of.effective_trials(more, 5), count=28)
 
 
 def test_the_variance_of_trials_never_falls_below_sampling_noise() -> None:

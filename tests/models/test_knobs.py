@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,7 +262,7 @@ def test_what_optuna_tries_is_in_the_ledger_before_its_fit(registry: ModelRegist
             return choose_trees(rows, splits, learner)
 
         monkeypatch.setattr(knobs, "choose_trees", watched)
-        tuned_training(frames(), config, lambda params: ledger.note_tuning(run_id, trial_key(params), params))
+        tuned_training(frames(), config, lambda params: ledger.note_tuning(run_id, trial_key(params), "d", params))
     assert len(fitted) == 8
     summary = ledger.summary()
     assert (summary.count, summary.tuned) == (1 + len(set(fitted)), len(set(fitted)))
@@ -283,25 +284,30 @@ def test_settings_reach_the_search(tmp_path: Path) -> None:
 
 
 def test_the_ledger_grows_by_what_was_tried(registry: ModelRegistry) -> None:
-    """Two trainings that try three sets of knobs each, one in common, and one run deleted since: five, and the trainings."""
+    """Two trainings on other data that try three sets of knobs each, one in common, and one run deleted since: six, and the trainings.
+    The one in common is deflated by once."""
     ledger = TrialLedger(registry.config.tracking_uri, registry.config.experiment)
     client = mlflow.MlflowClient(registry.config.tracking_uri)
     for night, keys in (("a", "xyz"), ("b", "zuv")):
         with ledger.trial(registry.experiment_id(), trial_key({"data": night}), {}) as run_id:
             for key in keys + keys:  # every fold asks the same
-                ledger.note_tuning(run_id, trial_key({"knobs": key}), {"depth": 3, "learning_rate": 0.05})
+                ledger.note_tuning(run_id, trial_key({"knobs": key}), trial_key({"data": night}), {"depth": 3, "learning_rate": 0.05})
     client.delete_run(run_id)
     summary = ledger.summary()
-    assert (summary.count, summary.unknown, summary.tuned) == (7, 7, 5)
-    assert effective_trials(summary.series, summary.unknown).effective == 7
+    assert (summary.count, summary.unknown, summary.tuned, summary.repeats) == (8, 7, 6, 1)
+    trials = effective_trials(summary.series, summary.unknown, summary.repeats)
+    assert (trials.count, trials.clusters, trials.effective) == (8, 7, 7)
     tags = client.get_run(run_id).data.tags
     assert {value for name, value in tags.items() if name.startswith("alphatrade.tuned.")} == {'{"depth":3,"learning_rate":0.05}'}
 
 
-def test_a_set_of_knobs_is_one_trial_in_whatever_fold_and_night_but_not_in_another_question(
-    registry: ModelRegistry, tmp_path: Path
+def test_a_set_of_knobs_is_one_trial_in_whatever_fold_but_counts_anew_on_other_data(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tried(**sections: Any) -> int:
+    """(fits that count, sets of knobs to deflate by): a night later the same sets are fits of their own and no new selection."""
+
+    def tried(data: str = "monday", **sections: Any) -> tuple[int, int]:
+        monkeypatch.setattr(research.bootstrap, "bar_store", lambda settings: SimpleNamespace(data_hash=lambda: data))
         servers = {"mlflow_tracking_uri": registry.config.tracking_uri}
         given: dict[str, Any] = {"market": {"symbols": ("A", "B")}, "model": {"tuning_trials": 2}, **sections}
         settings = load_settings(home=tmp_path, servers=servers, **given)
@@ -310,13 +316,15 @@ def test_a_set_of_knobs_is_one_trial_in_whatever_fold_and_night_but_not_in_anoth
             count = research.count_tuning(settings, run_id)
             for knobs in ({"depth": 2, "l2_share": 0.01}, {"depth": 4, "l2_share": 0.01}) * 2:
                 count(knobs)
-        return ledger.summary().tuned
+        summary = ledger.summary()
+        return summary.tuned, summary.tuned - summary.repeats
 
-    assert tried() == 2
-    assert tried() == 2, "a night later"
-    assert tried(model={"tuning_trials": 64}) == 2, "the same, among more"
-    assert tried(model={"tuning_trials": 2, "horizon": 7}) == 4
-    assert tried(market={"symbols": ("A", "C")}) == 6
+    assert tried() == (2, 2)
+    assert tried() == (2, 2), "the same again"
+    assert tried(model={"tuning_trials": 64}) == (2, 2), "the same, among more"
+    assert tried("tuesday") == (4, 2), "a night later"
+    assert tried(model={"tuning_trials": 2, "horizon": 7}) == (6, 4)
+    assert tried(market={"symbols": ("A", "C")}) == (8, 6)
 
 
 def test_a_search_that_is_killed_has_counted(registry: ModelRegistry) -> None:
@@ -336,7 +344,7 @@ def test_a_search_that_is_killed_has_counted(registry: ModelRegistry) -> None:
         "with ledger.trial(sys.argv[3], trial_key({'data': 'x'}), {}) as run_id:\n"
         "    def tell(params):\n"
         "        asked.append(params)\n"
-        "        ledger.note_tuning(run_id, trial_key(params), params)\n"
+        "        ledger.note_tuning(run_id, trial_key(params), 'd', params)\n"
         "    test_knobs.tuned_training(test_knobs.frames(), on_tuning=tell)\n"
     )
     arguments = [registry.config.tracking_uri, registry.config.experiment, registry.experiment_id()]
