@@ -132,12 +132,13 @@ def venue(context: typer.Context) -> None:
 def explain(client_order_id: str, journal: JournalPath = None) -> None:
     """Why was this traded? fill -> order -> decision -> features -> model version -> MLflow run -> Dagster run -> data hash; and which
     features made the model say so."""
-    from alphatrade_pipelines import reasons, research
+    from alphatrade_pipelines import reasons
     from alphatrade_pipelines.reporting import explain as explaining
+    from alphatrade_pipelines.research import past_sessions
 
     settings = _settings()
-    path = journal or research.journal_with(settings, client_order_id)
-    explanation = explaining.explain(research.read_events(settings, path), client_order_id)
+    path = journal or past_sessions.journal_with(settings, client_order_id)
+    explanation = explaining.explain(past_sessions.read_events(settings, path), client_order_id)
     console.print(explaining.render(explanation))
     console.print(reasons.render(reasons.reasons_of(settings, explanation)))
 
@@ -145,19 +146,19 @@ def explain(client_order_id: str, journal: JournalPath = None) -> None:
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
     """List the versions of the model, newest first, and who was made champion when, how and by whom."""
-    from alphatrade_pipelines import research
+    from alphatrade_pipelines.research import champions
 
     if context.invoked_subcommand is None:
-        for part in research.model_list(_settings()):
+        for part in champions.model_list(_settings()):
             console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
 
 
 @models_app.command("show")
 def models_show(version: Annotated[str, typer.Argument(help="a version number")]) -> None:
     """One version: lineage, every criterion of the gate, the figures of its run."""
-    from alphatrade_pipelines import research
+    from alphatrade_pipelines.research import champions
 
-    for part in research.model_details(_settings(), version):
+    for part in champions.model_details(_settings(), version):
         console.print(part)
 
 
@@ -173,10 +174,10 @@ def leaks(
     planted: Annotated[bool, typer.Option(help="also measure the detector itself on the planted leaks")] = True,
 ) -> None:
     """Does anything know the future? Probes the house on real bars, then counts which planted leaks the probes catch."""
-    from alphatrade_pipelines import research
+    from alphatrade_pipelines.research import leak_hunt
 
-    spec = research.BarFile(bars, timeframe, timezone, time_column) if bars else None
-    found = research.hunt_leaks(_settings(), spec, (rows, symbols), thorough, planted, lambda line: console.print(line, markup=False))
+    spec = leak_hunt.BarFile(bars, timeframe, timezone, time_column) if bars else None
+    found = leak_hunt.hunt_leaks(_settings(), spec, (rows, symbols), thorough, planted, lambda line: console.print(line, markup=False))
     for table in found.tables:
         console.print(table)
     if found.problems:

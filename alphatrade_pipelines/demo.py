@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from alphatrade_pipelines import bootstrap, research, servers, trader
+from alphatrade_pipelines import bootstrap, servers, trader
 from alphatrade_pipelines.live.health import read_heartbeat
+from alphatrade_pipelines.research import past_sessions, tracking
 from alphatrade_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _print_outcome(settings: Settings, console: Console, seconds: float) -> None
     table = Table(title="what happened", show_header=False, title_justify="left", padding=(0, 1))
     table.add_column(style="bold")
     table.add_column()
-    events = research.read_events(settings, research.newest_journal(settings))
+    events = past_sessions.read_events(settings, past_sessions.newest_journal(settings))
     for name, text in outcome_rows(settings, events):
         table.add_row(name, text)
     console.print(table)
@@ -177,7 +178,7 @@ def outcome_rows(settings: Settings, events: list[Event]) -> list[tuple[str, str
     state, candidate, metrics, backtest = (
         _stored(settings, name) for name in ("feature_state", "model_candidate", "model_evaluation", "backtest_report")
     )
-    version = research.registry(settings).version(str(candidate["version"]))
+    version = tracking.registry(settings).version(str(candidate["version"]))
     summary, unprotected = Summary.of(events), measure_protection(events).total
     difference = float(summary.pnl) - float(backtest["unseen_pnl"])
     synthetic = " (SYNTHETIC)" if store["synthetic"] else ""

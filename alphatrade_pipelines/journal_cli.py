@@ -205,12 +205,13 @@ def _reading(place: Path | None) -> Iterator[JournalReading]:
 
 def _place(given: Path | None) -> Path:
     """The journal a person means. Raises SetupError when there is none yet."""
-    from alphatrade_pipelines import bootstrap, research
+    from alphatrade_pipelines import bootstrap
     from alphatrade_pipelines.journal.segment import find_segments
+    from alphatrade_pipelines.research import past_sessions
     from alphatrade_pipelines.settings import load_settings
 
     if given is None:
-        return research.newest_journal(load_settings())
+        return past_sessions.newest_journal(load_settings())
     if given.name != bootstrap.REDIS_NOTE and not find_segments(given):
         raise typer.BadParameter(f"expected a journal at {given}, found nothing", param_hint="--journal")
     return given

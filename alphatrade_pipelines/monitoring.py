@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from alphatrade_pipelines import bootstrap, research
-from alphatrade_pipelines.research import Finding
+from alphatrade_pipelines import bootstrap
+from alphatrade_pipelines.research import champions, nightly, past_sessions, tracking
+from alphatrade_pipelines.research.nightly import Finding
 from alphatrade_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ NO_CHAMPION = Finding(False, "no champion yet: the first retrain is a person's d
 
 def signature(settings: Settings) -> str:
     """What a finding depends on: champion, bars, journals. Equal signatures, equal findings."""
-    version, store = research.champion_version(settings), bootstrap.bar_store(settings)
+    version, store = champions.champion_version(settings), bootstrap.bar_store(settings)
     if version is None or not store.exists:
         return ""
-    journals = research.journal_files(settings)
+    journals = past_sessions.journal_files(settings)
     newest = journals[0].stat().st_mtime_ns if journals else 0
     return f"{version.version}:{store.data_hash()[:16]}:{newest}"
 
@@ -76,7 +77,7 @@ def model_health(settings: Settings) -> ModelHealth | None:
     version, bundle = champion
     bars = bootstrap.bar_store(settings).read()
     resolved = resolved_predictions(settings, version.version, bars).sort_values("t1", kind="stable")
-    base_rate = research.registry(settings).metrics(version)["base_rate"]
+    base_rate = tracking.registry(settings).metrics(version)["base_rate"]
     score = _score(settings, resolved, base_rate)
     return ModelHealth(
         version.version,
@@ -93,7 +94,7 @@ def _champion(settings: Settings) -> tuple[VersionInfo, Bundle] | Finding:
     from alphatrade_pipelines.models.errors import BundleFormatError
 
     try:
-        return research.champion_bundle(settings) or NO_CHAMPION
+        return champions.champion_bundle(settings) or NO_CHAMPION
     except BundleFormatError as error:
         return Finding(False, f"the champion cannot be used: {error}", "format")
 
@@ -116,7 +117,7 @@ def staleness_finding(settings: Settings) -> Finding:
     resolved = resolved_predictions(settings, version.version, bars)
     if resolved.empty:
         return Finding(False, f"{name} is {age.age.days} days old; no live prediction of it is resolved yet", version.version)
-    score = _score(settings, resolved, research.registry(settings).metrics(version)["base_rate"])
+    score = _score(settings, resolved, tracking.registry(settings).metrics(version)["base_rate"])
     limit = 1 / score.false_alarm_rate
     detail = f"{name}: evidence {score.peak:.2f} of {limit:.0f} against its probabilities in {score.resolved} resolved predictions"
     return Finding(score.stale, detail, f"{version.version}:score")
@@ -136,7 +137,7 @@ def drift_finding(settings: Settings) -> Finding:
     alarm = input_alarm(health)
     if own.share < settings.model.drift_share:
         return Finding(False, f"{detail}; {alarm}" if alarm else detail, version.version, alarm)
-    spent = research.trained_on_all(settings)
+    spent = nightly.trained_on_all(settings)
     if spent:
         return Finding(False, f"{detail}; but a retrain cannot help: {spent}", version.version, alarm)
     key = f"{version.version}:drift:{_week(newest_bar(settings, bars))}"
@@ -253,8 +254,8 @@ def resolved_predictions(settings: Settings, version: str, bars: pd.DataFrame) -
     from alphatrade_pipelines.trading.events import SignalReceived
 
     rows = {}
-    for path in research.journal_files(settings):
-        for event in research.read_events(settings, path):
+    for path in past_sessions.journal_files(settings):
+        for event in past_sessions.read_events(settings, path):
             if isinstance(event, SignalReceived) and event.signal.model_version == version:
                 signal = event.signal
                 way = 1.0 if signal.side is Side.BUY else -1.0

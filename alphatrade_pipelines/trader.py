@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.live.health import Heartbeat, read_heartbeat
 from alphatrade_pipelines.live.lock import SecondSessionError, SessionLock
 from alphatrade_pipelines.live.status import SessionResult, SessionStatus, StopSwitch
+from alphatrade_pipelines.research import champions, nightly, past_sessions
 from alphatrade_pipelines.settings import Mode, Settings
 from alphatrade_pipelines.trading.domain import StopPolicy
 
@@ -67,7 +68,7 @@ def run_session(settings: Settings, plan: SessionPlan, switch: StopSwitch, obser
     """
     settings.folders.create()
     with SessionLock(_lock_path(settings, plan.mode), plan.run_id):
-        bundle, model = research.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
+        bundle, model = champions.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
         check_real_data(plan.mode, settings.market.source, str(bundle.manifest["data_source"]), bool(bundle.manifest["synthetic"]))
         log.info("trading", mode=plan.mode, model=model.name, version=model.version, run_id=plan.run_id)
         session = _simulate if plan.mode == "sim" else _trade
@@ -219,7 +220,7 @@ def _champion_watcher(settings: Settings, plan: SessionPlan) -> ModelProvider:
         from alphatrade_pipelines.models.errors import ModelError
 
         try:
-            found = research.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
+            found = champions.champion_to_trade(settings, plan.mode, f"session {plan.run_id}")
         except ModelError as error:
             if str(error) != said:
                 said = str(error)
@@ -312,18 +313,18 @@ def running_session(settings: Settings, mode: str | None = None) -> str:
         return str(error).partition("(")[2].partition(")")[0]
 
 
-def dead_session_finding(settings: Settings, run_id: str, started_at: float | None) -> research.Finding:
+def dead_session_finding(settings: Settings, run_id: str, started_at: float | None) -> nightly.Finding:
     """Is the process behind a live run gone or stuck? Judged by its heartbeat file, or by its absence long after the start."""
     now = datetime.now(UTC)
     beat = _heartbeat_of(settings, run_id)
     if beat is None:
         age = now.timestamp() - started_at if started_at else 0.0
-        return research.Finding(age > STARTUP_GRACE_S, f"no heartbeat {age:.0f} s after the start", run_id)
+        return nightly.Finding(age > STARTUP_GRACE_S, f"no heartbeat {age:.0f} s after the start", run_id)
     age = beat.age_s(now)
     limit = settings.live.heartbeat_timeout_s
     if _exists(beat.pid) and not _holds_lock(settings, beat):
         limit = max(limit, WRAP_UP_S)
-    return research.Finding(age > limit, f"last heartbeat {age:.0f} s ago (limit {limit:.0f} s), process {beat.pid}", run_id)
+    return nightly.Finding(age > limit, f"last heartbeat {age:.0f} s ago (limit {limit:.0f} s), process {beat.pid}", run_id)
 
 
 def end_stuck_process(settings: Settings, run_id: str) -> bool:
@@ -374,7 +375,7 @@ def ask_session(settings: Settings, request: str, who: str) -> str:
     from alphatrade_pipelines.live.control import ControlInbox
 
     holder = running_session(settings)
-    journals = research.journal_files(settings)
+    journals = past_sessions.journal_files(settings)
     if not holder or not journals:
         raise bootstrap.SetupError(f"no {settings.mode} session runs that could {request.replace('_', ' ')}")
     ControlInbox(journals[0].parent / "control").ask(request, who)

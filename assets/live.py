@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pandas as pd
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
+from alphatrade_pipelines.research import past_sessions
 from alphatrade_pipelines.settings import Settings
 from assets.plots import picture
 
@@ -65,8 +66,8 @@ def pnl_attribution(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResul
 
 
 def _newest(settings: Settings) -> "tuple[str, list[Event]]":
-    path = research.newest_journal(settings)
-    return str(path), research.read_events(settings, path)
+    path = past_sessions.newest_journal(settings)
+    return str(path), past_sessions.read_events(settings, path)
 
 
 def _shortfall(fills: pd.DataFrame) -> "Callable[[Axes], None]":

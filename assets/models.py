@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
+from alphatrade_pipelines.research import champions, promoting, training
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
 from assets.links import mlflow_links
@@ -35,7 +36,7 @@ def primary_model(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], features: pd.DataFrame, feature_state: dict[str, str]
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Who proposes each bet: always long, a rule, or a model of direction refitted on past outcomes only, as `model.primary` says."""
-    fitted = research.fit_primary_model(settings, features, feature_state["state"], context.run.run_id)
+    fitted = training.fit_primary_model(settings, features, feature_state["state"], context.run.run_id)
     label = bootstrap.label_config(settings)
     if fitted is None:
         who = "long at every bar" if label.primary_column is None else f"{label.primary} of {label.primary_column}"
@@ -100,7 +101,7 @@ def _candidate_exists(settings: Settings) -> bool:
     """The bundle, the out-of-fold predictions and the registered version of the stored candidate: somebody may have deleted any of them."""
     facts = json.loads((settings.folders.assets / "model_candidate.json").read_text())
     files = Path(facts["bundle"]).is_dir() and (settings.folders.assets / OUT_OF_FOLD).exists()
-    return files and research.version_exists(settings, str(facts["version"]))
+    return files and champions.version_exists(settings, str(facts["version"]))
 
 
 @dg.asset(
@@ -129,9 +130,9 @@ def model_candidate(
     """Purged out-of-fold predictions, calibration, the sealed bundle; logged to MLflow, registered, alias `challenger`."""
     from alphatrade_pipelines.models.plots import reliability_figure
 
-    with research.open_trial(settings, feature_state["state"], context.run.run_id) as trial:
-        trained = research.train_candidate(settings, features, labels, feature_state["state"], trial, _primary(primary_model))
-        version = research.register_candidate(settings, trained, features, context.run.run_id, trial)
+    with training.open_trial(settings, feature_state["state"], context.run.run_id) as trial:
+        trained = training.train_candidate(settings, features, labels, feature_state["state"], trial, _primary(primary_model))
+        version = training.register_candidate(settings, trained, features, context.run.run_id, trial)
     folder = trained.bundle.save(settings.folders.bundles / trained.bundle.content_hash[:16])
     trained.oof.to_parquet(settings.folders.assets / OUT_OF_FOLD)
     metrics = {name: float(value) for name, value in trained.metrics.items() if math.isfinite(value)}
@@ -169,7 +170,7 @@ def model_evaluation(
 
     probe = audit_nightly(FittedPipeline.from_json(feature_state["state"]), bootstrap.bar_store(settings).read())
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
-    metrics = research.evaluate_candidate(settings, model_candidate["version"], model_candidate["metrics"], oof, probe.clean)
+    metrics = promoting.evaluate_candidate(settings, model_candidate["version"], model_candidate["metrics"], oof, probe.clean)
     return dg.MaterializeResult(value=metrics, metadata={"metrics": _table(metrics), "values_probed": probe.values_checked})
 
 
@@ -178,7 +179,7 @@ def model_evaluation(
 )
 def calibrated(model_evaluation: dict[str, float]) -> dg.AssetCheckResult:
     ece, noise = model_evaluation["ece"], model_evaluation["ece_noise_95"]
-    limit = max(research.gate_thresholds().max_ece, noise)
+    limit = max(promoting.gate_thresholds().max_ece, noise)
     return dg.AssetCheckResult(
         passed=ece <= limit,
         severity=dg.AssetCheckSeverity.ERROR,

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from alphatrade_pipelines import research
+from alphatrade_pipelines.research import promoting
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS
 from assets.links import mlflow_links
@@ -19,7 +19,7 @@ ECONOMICS = ("deflated_sharpe", "backtest_return", "pbo")
     rooms=("models", "research"),
     sections=("model",),
     kept=KeptFacts,
-    also=lambda settings: repr(research.gate_thresholds()),
+    also=lambda settings: repr(promoting.gate_thresholds()),
 )
 def promotion(
     context: dg.AssetExecutionContext,
@@ -30,7 +30,7 @@ def promotion(
 ) -> dg.MaterializeResult[dict[str, str]]:
     """The two-profile gate. `paper` asks for integrity, `live` also for economics; a refused candidate leaves the champion alone."""
     economics = {name: float(backtest_report[name]) for name in ECONOMICS if name in backtest_report}
-    decision = research.decide_promotion(
+    decision = promoting.decide_promotion(
         settings, model_candidate["version"], {**model_evaluation, **economics}, by=f"Dagster run {context.run.run_id}"
     )
     if not decision.profile:  # also the champion itself, judged again by another gate

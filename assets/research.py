@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from alphatrade_pipelines import research
+from alphatrade_pipelines.research import backtesting
 from alphatrade_pipelines.settings import Settings
 from assets.data import OWNERS, bars
 from assets.models import OUT_OF_FOLD
@@ -35,7 +35,7 @@ def backtest_report(
     """Two backtests with costs and the configured (pessimistic) fills, out of fold over the training span and on the unseen last sessions;
     deflated by every model ever tried, with the probability that the search behind it was overfitted and its spread over paths."""
     oof = pd.read_parquet(settings.folders.assets / OUT_OF_FOLD)
-    report = research.backtest_candidate(settings, model_candidate["version"], Path(model_candidate["bundle"]), features, oof, labels)
+    report = backtesting.backtest_candidate(settings, model_candidate["version"], Path(model_candidate["bundle"]), features, oof, labels)
     for line in report.headlines:
         context.log.info(line)
     return dg.MaterializeResult(
@@ -48,7 +48,7 @@ def backtest_report(
     )
 
 
-def _equity(report: research.BacktestReport) -> "Callable[[Axes], None]":
+def _equity(report: backtesting.BacktestReport) -> "Callable[[Axes], None]":
     def draw(axes: "Axes") -> None:
         for result, colour in ((report.research, "tab:blue"), (report.unseen, "tab:orange")):
             if result is not None:

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from alphatrade_pipelines import research
+from alphatrade_pipelines.research import nightly, promoting
 from alphatrade_pipelines.settings import Settings
 from assets.data import latest_period
 
@@ -28,7 +28,7 @@ retrain = dg.define_asset_job(
 @dg.op(pool="registry")
 def restore_previous_champion(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Give the alias back to the version that held it before; the live session swaps between bars."""
-    restored = research.rollback_champion(settings, "job rollback_model", by=f"Dagster run {context.run.run_id}")
+    restored = promoting.rollback_champion(settings, "job rollback_model", by=f"Dagster run {context.run.run_id}")
     context.log.warning("champion is now version %s", restored)
     context.add_output_metadata({"champion_version": restored})
 
@@ -47,10 +47,10 @@ def rollback_model() -> None:
 )
 def nightly_retrain(context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
     moment = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
-    closed = research.no_session_ended(moment)
+    closed = nightly.no_session_ended(moment)
     if closed:
         return dg.SkipReason(closed)
-    nothing_new = research.nothing_new_to_learn(settings)
+    nothing_new = nightly.nothing_new_to_learn(settings)
     if nothing_new:
         return dg.SkipReason(nothing_new)
     return dg.RunRequest(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from alphatrade_pipelines import monitoring
-from alphatrade_pipelines.research import Finding
+from alphatrade_pipelines.research.nightly import Finding
 from alphatrade_pipelines.settings import Settings
 from assets.data import latest_period
 from jobs.retraining import retrain

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alphatrade_pipelines import monitoring, research
+from alphatrade_pipelines import monitoring
 from alphatrade_pipelines.features import FeatureInputError
 from alphatrade_pipelines.models import BundleFormatError
+from alphatrade_pipelines.research import backtesting, champions, nightly
 from alphatrade_pipelines.settings import Settings, load_settings
 
 
@@ -19,9 +20,9 @@ from alphatrade_pipelines.settings import Settings, load_settings
 def test_only_a_source_that_never_grows_lets_the_night_be_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, skips: bool
 ) -> None:
-    monkeypatch.setattr(research, "trained_on_all", lambda settings: "champion 3 was trained on exactly these bars")
+    monkeypatch.setattr(nightly, "trained_on_all", lambda settings: "champion 3 was trained on exactly these bars")
     settings = load_settings(home=tmp_path, market={"source": source, "files": {"path": tmp_path}})
-    assert bool(research.nothing_new_to_learn(settings)) is skips
+    assert bool(nightly.nothing_new_to_learn(settings)) is skips
 
 
 @pytest.mark.parametrize(
@@ -40,14 +41,14 @@ def test_only_a_source_that_never_grows_lets_the_night_be_skipped(
 )
 def test_the_night_follows_the_exchange_calendar(evening: str, reason: str) -> None:
     moment = datetime.fromisoformat(evening).replace(tzinfo=ZoneInfo("America/New_York"))
-    said = research.no_session_ended(moment)
+    said = nightly.no_session_ended(moment)
     assert reason in said
     assert bool(said) is bool(reason)
 
 
 def test_nothing_is_skipped_before_the_first_champion(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
-    assert research.nothing_new_to_learn(settings) == ""
+    assert nightly.nothing_new_to_learn(settings) == ""
     assert not monitoring.staleness_finding(settings).fires
     assert not monitoring.drift_finding(settings).fires
 
@@ -58,14 +59,14 @@ def test_a_champion_of_another_format_asks_for_a_retrain_instead_of_breaking_the
     def older(settings: Settings) -> None:
         raise BundleFormatError(1, 2)
 
-    monkeypatch.setattr(research, "champion_bundle", older)
+    monkeypatch.setattr(champions, "champion_bundle", older)
     settings = load_settings(home=tmp_path)
     stale = monitoring.staleness_finding(settings)
     assert stale.fires
     assert "format 1" in stale.detail
     assert "Train again" in stale.detail
     assert not monitoring.drift_finding(settings).fires  # one cause, one request
-    assert research.nothing_new_to_learn(settings) == ""
+    assert nightly.nothing_new_to_learn(settings) == ""
 
 
 def test_paths_fall_back_to_the_final_statistics_where_pieces_are_too_short_to_fit_on() -> None:
@@ -78,6 +79,6 @@ def test_paths_fall_back_to_the_final_statistics_where_pieces_are_too_short_to_f
         return SimpleNamespace(report="paths")
 
     own = object()
-    assert research.walk_refitted(walk, own) == ("paths", False)  # type: ignore[arg-type,comparison-overlap]
+    assert backtesting.walk_refitted(walk, own) == ("paths", False)  # type: ignore[arg-type,comparison-overlap]
     assert asked == [own, None]
-    assert research.walk_refitted(lambda refit: SimpleNamespace(report=refit), own) == (own, True)  # type: ignore[arg-type,return-value,comparison-overlap]
+    assert backtesting.walk_refitted(lambda refit: SimpleNamespace(report=refit), own) == (own, True)  # type: ignore[arg-type,return-value,comparison-overlap]

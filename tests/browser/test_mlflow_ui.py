@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
+from alphatrade_pipelines.research import tracking
 from tests.browser.conftest import Ui
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 def test_the_model_version_shows_its_lineage(ui: Ui, page: Page) -> None:
-    version = research.registry(ui.settings).version("1")
+    version = tracking.registry(ui.settings).version("1")
     page.goto(f"{ui.mlflow}/#/models/{version.name}")
     page.get_by_text("champion").first.wait_for()
     page.goto(f"{ui.mlflow}/#/models/{version.name}/versions/1")

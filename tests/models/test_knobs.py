@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import mlflow
-from alphatrade_pipelines import research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.backtest.overfitting import effective_trials
 from alphatrade_pipelines.models import (
     FoldConfig,
@@ -38,6 +38,7 @@ from alphatrade_pipelines.models.training import training_rows
 from alphatrade_pipelines.models.trials import trial_key
 from alphatrade_pipelines.models.tuning import TuneConfig
 from alphatrade_pipelines.models.validation import PurgedKFold
+from alphatrade_pipelines.research import training
 from alphatrade_pipelines.settings import Settings, load_settings
 from tests.models.conftest import CONFIG, PROVENANCE, STATE, SYMBOLS
 from tests.models.makers import planted, random_bars
@@ -270,17 +271,17 @@ def test_what_optuna_tries_is_in_the_ledger_before_its_fit(registry: ModelRegist
 
 def test_optuna_is_asked_for_by_name_and_missed_before_anything_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(tmp_path, tuning_search="optuna")
-    assert research.bootstrap.train_config(settings).tuning == TuneConfig(2, 3, 10, 7, "optuna")
+    assert bootstrap.train_config(settings).tuning == TuneConfig(2, 3, 10, 7, "optuna")
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not installed
     with pytest.raises(ModelDataError, match="expected the package optuna, found none installed"):
-        research.bootstrap.train_config(settings)
-    assert research.bootstrap.train_config(settings_of(tmp_path)).tuning == TuneConfig(2, 3, 10, 7, "sobol")
+        bootstrap.train_config(settings)
+    assert bootstrap.train_config(settings_of(tmp_path)).tuning == TuneConfig(2, 3, 10, 7, "sobol")
 
 
 def test_settings_reach_the_search(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, inner_folds=4, embargo=6, seed=11)
-    assert research.bootstrap.train_config(settings).tuning == TuneConfig(2, 4, 6, 11, "sobol")
-    assert research.bootstrap.train_config(settings_of(tmp_path, tuning_trials=0)).tuning is None
+    assert bootstrap.train_config(settings).tuning == TuneConfig(2, 4, 6, 11, "sobol")
+    assert bootstrap.train_config(settings_of(tmp_path, tuning_trials=0)).tuning is None
 
 
 def test_the_ledger_grows_by_what_was_tried(registry: ModelRegistry) -> None:
@@ -307,13 +308,13 @@ def test_a_set_of_knobs_is_one_trial_in_whatever_fold_but_counts_anew_on_other_d
     """(fits that count, sets of knobs to deflate by): a night later the same sets are fits of their own and no new selection."""
 
     def tried(data: str = "monday", **sections: Any) -> tuple[int, int]:
-        monkeypatch.setattr(research.bootstrap, "bar_store", lambda settings: SimpleNamespace(data_hash=lambda: data))
+        monkeypatch.setattr(bootstrap, "bar_store", lambda settings: SimpleNamespace(data_hash=lambda: data))
         servers = {"mlflow_tracking_uri": registry.config.tracking_uri}
         given: dict[str, Any] = {"market": {"symbols": ("A", "B")}, "model": {"tuning_trials": 2}, **sections}
         settings = load_settings(home=tmp_path, servers=servers, **given)
         ledger = TrialLedger(registry.config.tracking_uri, registry.config.experiment)
         with ledger.trial(registry.experiment_id(), trial_key({"night": len(ledger.trials())}), {}) as run_id:
-            count = research.count_tuning(settings, run_id)
+            count = training.count_tuning(settings, run_id)
             for knobs in ({"depth": 2, "l2_share": 0.01}, {"depth": 4, "l2_share": 0.01}) * 2:
                 count(knobs)
         summary = ledger.summary()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.backtest.overfitting import effective_trials
 from alphatrade_pipelines.backtest.statistics import returns_of
 from alphatrade_pipelines.features import ewma_volatility
@@ -20,6 +20,7 @@ from alphatrade_pipelines.leaks.causal import probe_causal
 from alphatrade_pipelines.leaks.world import World
 from alphatrade_pipelines.market import SessionCalendar, adjust_forward
 from alphatrade_pipelines.models import GateReport, Provenance, TrainingResult, evaluate_gate, train, triple_barrier
+from alphatrade_pipelines.research import backtesting
 from alphatrade_pipelines.settings import Settings, load_settings
 from alphatrade_pipelines.trading.domain import ModelRef
 from tests.models.makers import MadeUpState
@@ -103,15 +104,15 @@ def judge(settings: Settings, seed: int, edge: float, leak: str = "", probed: bo
         metrics["no_look_ahead"] = float(
             probe_causal(lambda world: features_of(world.bars, leak), World(bars), cuts=2, thorough=False).clean
         )
-    search = research.weigh_search(settings, trained.bundle, features, labels, bars, trained.oof)
+    search = backtesting.weigh_search(settings, trained.bundle, features, labels, bars, trained.oof)
     if not whole:
         verdict = _verdict({**metrics, **search, "deflated_sharpe": 1.0, "backtest_return": 1.0}, trained)
         if not verdict.live.passed:
             return verdict
     model = ModelRef("truth", "1", "b", "m", "d", "h", "c", "paper")
-    named = research.play_candidate(settings, model, trained.bundle, features, bars, trained.oof)
+    named = backtesting.play_candidate(settings, model, trained.bundle, features, bars, trained.oof)
     trials = effective_trials(returns_of(named["research"].equity).to_frame())
-    facts = research.economics(settings, trained.bundle, features, labels, bars, trained.oof, named, trials)
+    facts = backtesting.economics(settings, trained.bundle, features, labels, bars, trained.oof, named, trials)
     figures = {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
     return _verdict({**metrics, **figures}, trained)
 

@@ -10,8 +10,9 @@ from typing import NoReturn
 
 import pytest
 
-from alphatrade_pipelines import cli, research, trader
+from alphatrade_pipelines import cli, trader
 from alphatrade_pipelines.live.lock import SessionLock
+from alphatrade_pipelines.research import tracking
 from tests.surface.house import settings_of
 
 KEYS = {"ALPHATRADE_ALPACA__KEY_ID": "PKTESTKEY", "ALPHATRADE_ALPACA__SECRET_KEY": "very-secret-value"}
@@ -102,7 +103,7 @@ def test_second_session(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize("name", ["model.cbm", "sizing.json", "manifest.json"])
 def test_tampered_bundle(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
     settings = settings_of(own_home)
-    champion = research.registry(settings).champion()
+    champion = tracking.registry(settings).champion()
     assert champion is not None
     path = settings.folders.bundles / champion.tags["bundle_hash"][:16] / name
     path.chmod(0o644)

@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from alphatrade_pipelines import research
+from alphatrade_pipelines.research import tracking
 from tests.surface.house import instance_of, settings_of
 from tests.surface.test_watchdog import HANGING, beat, live_run
 from tests.tools.homes import ROOT, house_environment
@@ -80,6 +80,6 @@ def test_the_daemon_retrains_a_stale_champion_once_and_ends_a_hanging_trader(own
         assert retrain.status is dg.DagsterRunStatus.SUCCESS
         assert retrain.tags["dagster/partition"] == "2013"
         assert retrain.tags["dagster/sensor_name"] == "model_staleness"
-    newer = research.registry(settings).version("2")
+    newer = tracking.registry(settings).version("2")
     assert newer.tags["dagster.run_id"] == retrain.run_id
     assert "challenger" in newer.aliases

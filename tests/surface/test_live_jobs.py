@@ -11,11 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from alphatrade_pipelines import research, trader
+from alphatrade_pipelines import trader
 from alphatrade_pipelines.live.lock import SecondSessionError
 from alphatrade_pipelines.live.sim import RunningVenue, attach
 from alphatrade_pipelines.live.status import SessionResult, SessionStatus, StopSwitch
 from alphatrade_pipelines.models.gate import PROFILES, evaluate_gate
+from alphatrade_pipelines.research import past_sessions, promoting, tracking
 from alphatrade_pipelines.settings import Settings
 from alphatrade_pipelines.trading.events import OperatorAsked
 from tests.surface.house import failure_text, instance_of, run, settings_of
@@ -110,7 +111,7 @@ def test_requests_reach_the_running_session_and_a_second_one_is_refused(
     (ended,) = trading.results
     assert ended.clean, ended.open_business
     assert ended.status.seconds_unprotected == 0
-    events = research.read_events(settings, research.newest_journal(settings))
+    events = past_sessions.read_events(settings, past_sessions.newest_journal(settings))
     asked = [(event.request, event.who) for event in events if isinstance(event, OperatorAsked)]
     assert [request for request, _ in asked] == ["reset_breakers", "flatten"]
     assert all(who.startswith("dagster run ") for _, who in asked)
@@ -159,7 +160,7 @@ def test_roll_back_needs_an_earlier_champion_and_returns_to_it(settings: Setting
     refused = run(settings, house, "rollback_model")
     assert not refused.success
     assert "expected an earlier champion" in failure_text(refused)
-    models = research.registry(settings)
+    models = tracking.registry(settings)
     first = models.champion()
     assert first is not None
 
@@ -170,7 +171,7 @@ def test_roll_back_needs_an_earlier_champion_and_returns_to_it(settings: Setting
     files = store.get_run(first.run_id).info.artifact_uri
     newer = store.create_model_version(first.name, files, first.run_id, tags=tags)
     measured = models.metrics(first) | {"no_look_ahead": 1.0}
-    report = evaluate_gate(measured, PROFILES[0], research.gate_thresholds())
+    report = evaluate_gate(measured, PROFILES[0], promoting.gate_thresholds())
     assert report.passed, report.failures
     models.promote(str(newer.version), report)
     champion = models.champion()

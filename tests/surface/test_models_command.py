@@ -12,11 +12,12 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from alphatrade_pipelines import bootstrap, research, servers, trader
+from alphatrade_pipelines import bootstrap, servers, trader
 from alphatrade_pipelines.cli import app
 from alphatrade_pipelines.models import ProfileTooWeakError
 from alphatrade_pipelines.models._mlflow import store
 from alphatrade_pipelines.models.gate import Criterion, GateReport
+from alphatrade_pipelines.research import champions, promoting, tracking
 from alphatrade_pipelines.settings import Settings
 from alphatrade_pipelines.trader import SessionPlan
 from alphatrade_pipelines.trading.codec import decode_event, encode_event
@@ -84,7 +85,7 @@ def test_a_person_moves_the_alias_and_the_session_follows_but_never_below_its_pr
     served: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trader, "LOOK_FOR_NEW_CHAMPION_S", 0.0)
-    models = research.registry(served)
+    models = tracking.registry(served)
     first = models.champion()
     assert first is not None
     # a second version of the same bundle, judged for real money too
@@ -95,7 +96,7 @@ def test_a_person_moves_the_alias_and_the_session_follows_but_never_below_its_pr
     for profile in ("paper", "live"):
         models.record_report(second, GateReport(profile, (Criterion("ece", 0.01, "<=", 0.02, True),)))
     in_sim, for_real = (trader._champion_watcher(served, SessionPlan(mode, f"run-{mode}")) for mode in ("sim", "live"))
-    _, trading = research.champion_to_trade(served, "sim", "session run-sim")
+    _, trading = champions.champion_to_trade(served, "sim", "session run-sim")
     assert trading.version == first.version
     assert "promoted by the gate" in trading.promotion
     assert in_sim(trading) is None
@@ -114,14 +115,14 @@ def test_a_person_moves_the_alias_and_the_session_follows_but_never_below_its_pr
     move_alias_in_the_page(served, first.version)
     assert for_real(real[1]) is None, "real money does not follow to a version that passed only paper"
     with pytest.raises(ProfileTooWeakError, match="passed the live gate"):
-        research.champion_to_trade(served, "live", "a new session")
+        champions.champion_to_trade(served, "live", "a new session")
     told = [(change.version, change.how) for change in models.trail()]
     assert told == [(first.version, "gate"), (second, "outside"), (first.version, "outside")]
 
 
 def test_a_version_for_paper_does_not_take_the_place_of_one_for_real_money(own_home: Path) -> None:
     settings = settings_of(own_home)
-    models = research.registry(settings)
+    models = tracking.registry(settings)
     first = models.champion()
     assert first is not None
     models.record_report(first.version, GateReport("live", (Criterion("ece", 0.01, "<=", 0.02, True),)))
@@ -130,14 +131,14 @@ def test_a_version_for_paper_does_not_take_the_place_of_one_for_real_money(own_h
             first.name, source=first.source, run_id=first.run_id, tags=dict(first.tags), model_id=first.source.split("/")[-1]
         )
     metrics = {**models.metrics(first), "no_look_ahead": 1.0}
-    decision = research.decide_promotion(settings, str(second.version), metrics)
+    decision = promoting.decide_promotion(settings, str(second.version), metrics)
     assert (decision.profile, decision.champion) == ("paper", first.version)
     assert f"passed only the paper gate; champion stays {first.version}" in decision.headline
-    assert research.champion_to_trade(settings, "live", "a session")[1].version == first.version
+    assert champions.champion_to_trade(settings, "live", "a session")[1].version == first.version
 
 
 def test_dagster_and_mlflow_lead_to_each_other(served: Settings) -> None:
-    models = research.registry(served)
+    models = tracking.registry(served)
     version = models.champion()
     assert version is not None
     links = mlflow_links(served, version.run_id, version.version)
@@ -157,7 +158,7 @@ def test_mlflow_down_leaves_the_session_with_its_model_and_the_command_with_a_re
 ) -> None:
     monkeypatch.setattr(trader, "LOOK_FOR_NEW_CHAMPION_S", 0.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    _, trading = research.champion_to_trade(settings_of(trained_home), "sim", "session 1")
+    _, trading = champions.champion_to_trade(settings_of(trained_home), "sim", "session 1")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"

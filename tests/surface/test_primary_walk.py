@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.models import Bundle
 from alphatrade_pipelines.models.labels import PRIMARY_SCORE, score_side
+from alphatrade_pipelines.research import tracking
 from assets.data import PERIODS
 from tests.surface.house import failure_text, instance_of, run, settings_of
 
@@ -22,7 +23,7 @@ def test_the_walk_with_a_primary_model(own_home: Path) -> None:
         assert outcome.success, failure_text(outcome)
         again = run(settings, instance, "retrain", partition_key=PERIODS.get_last_partition_key())
         assert again.success, failure_text(again)
-    version, first = research.registry(settings).versions()
+    version, first = tracking.registry(settings).versions()
     assert (version.version, first.version) == ("2", "1"), "nothing was trained again when nothing had changed"
     bundle = Bundle.load(settings.folders.bundles / version.tags["bundle_hash"][:16])
     assert bundle.primary is not None
@@ -35,10 +36,10 @@ def test_the_walk_with_a_primary_model(own_home: Path) -> None:
     assert (score_side(bundle.primary.score(features))[labels.index] == 1).all(), "long only, and only where the primary says so"
     assert bundle.manifest["primary"]["columns"] == list(bundle.primary.columns)
     assert {"fracdiff", "vol_percentile", "vol_regime"}.isdisjoint(bundle.primary.columns)
-    trials = research.trial_ledger(settings).trials()
+    trials = tracking.trial_ledger(settings).trials()
     assert len(trials) == 3, "the first model, the primary's fits, and the training they led to"
     assert {trial.status for trial in trials} == {"FINISHED"}
-    assert research.trial_ledger(settings).summary().count == 2, "which are one trial"
+    assert tracking.trial_ledger(settings).summary().count == 2, "which are one trial"
     health = outcome.asset_materializations_for_node("model_health")[0].metadata
     assert health["alarm"].value == "none"
     if version.aliases and "champion" in version.aliases:

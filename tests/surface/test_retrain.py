@@ -9,9 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.models.bundle import Bundle
 from alphatrade_pipelines.models.registry import VersionInfo
+from alphatrade_pipelines.research import tracking
 from alphatrade_pipelines.settings import Settings
 from tests.surface.house import WALK, settings_of
 
@@ -52,7 +53,7 @@ def instance(trained_home: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(scope="module")
 def version(settings: Settings) -> VersionInfo:
-    found = research.registry(settings).champion()
+    found = tracking.registry(settings).champion()
     assert found is not None
     return found
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from alphatrade_pipelines import research
 from alphatrade_pipelines.models import Bundle
 from alphatrade_pipelines.models.knobs import KNOBS
+from alphatrade_pipelines.research import tracking
 from tests.surface.house import instance_of, settings_of
 from tests.surface.test_unchanged import night
 
@@ -15,7 +15,7 @@ from tests.surface.test_unchanged import night
 def test_tuning_is_noticed_counted_deflated_by_and_kept(own_home: Path) -> None:
     model = {"tuning_trials": 2, "iterations": 40, "folds": 3, "inner_folds": 2}
     settings = settings_of(own_home, model=model)
-    ledger = research.trial_ledger(settings)
+    ledger = tracking.trial_ledger(settings)
     assert ledger.summary().count == 1
     with instance_of(own_home) as instance:
         found = night(settings, instance)

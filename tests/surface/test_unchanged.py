@@ -12,8 +12,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from alphatrade_pipelines import bootstrap, research
+from alphatrade_pipelines import bootstrap
 from alphatrade_pipelines.models import GateThresholds
+from alphatrade_pipelines.research import champions, promoting, tracking, training
 from alphatrade_pipelines.settings import Settings
 from assets.data import PERIODS
 from assets.reuse import FINGERPRINT
@@ -37,7 +38,7 @@ def night(settings: Settings, instance: dg.DagsterInstance, **tags: str) -> dict
 
 
 def state_of_registry(settings: Settings) -> list[object]:
-    models = research.registry(settings)
+    models = tracking.registry(settings)
     return [[(info.version, info.aliases, dict(info.tags)) for info in models.versions()], models.trail()]
 
 
@@ -59,12 +60,12 @@ def test_nothing_changed_nothing_computed(own_home: Path) -> None:
         assert event.asset_materialization.metadata[FINGERPRINT].value == found["features"][FINGERPRINT]
     assert state_of_registry(settings) == before, "no new version, no new entry in the trail"
     assert files_of_assets(settings) == files
-    assert len(research.trial_ledger(settings).trials()) == 1
+    assert len(tracking.trial_ledger(settings).trials()) == 1
 
 
 def test_another_gate_decides_again_refuses_alerts_and_keeps_the_champion(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(own_home)
-    monkeypatch.setattr(research, "gate_thresholds", lambda: GateThresholds(min_effective_rows=1e9))
+    monkeypatch.setattr(promoting, "gate_thresholds", lambda: GateThresholds(min_effective_rows=1e9))
     with instance_of(own_home) as instance:
         found = night(settings, instance)
         assert [name for name in KEPT if "kept_from_run" not in found[name]] == ["promotion"]
@@ -77,7 +78,7 @@ def test_another_gate_decides_again_refuses_alerts_and_keeps_the_champion(own_ho
         run_id = checks[key].run_id
         told = [entry.user_message for entry in instance.all_logs(run_id)]
         assert any("ALERT version 1 was refused; champion stays 1" in message for message in told), told
-    champion = research.registry(settings).champion()
+    champion = tracking.registry(settings).champion()
     assert champion is not None
     assert champion.version == "1"
     assert champion.tags["gate.decision"].startswith("version 1 was refused")
@@ -88,7 +89,7 @@ def test_a_version_deleted_in_mlflow_is_not_called_unchanged(own_home: Path) -> 
 
     settings = settings_of(own_home)
     assert _candidate_exists(settings)
-    models = research.registry(settings)
+    models = tracking.registry(settings)
     models._client.delete_model_version(settings.model.name, "1")
     assert not _candidate_exists(settings)
 
@@ -105,7 +106,7 @@ def test_a_kill_in_the_middle_of_training_leaves_registry_and_aliases_as_they_we
         stderr=subprocess.DEVNULL,
     )
     try:
-        ledger, deadline = research.trial_ledger(settings), time.monotonic() + 240
+        ledger, deadline = tracking.trial_ledger(settings), time.monotonic() + 240
         while not any(trial.status == "RUNNING" for trial in ledger.trials()):
             assert process.poll() is None, "it ended before it trained"
             assert time.monotonic() < deadline
@@ -121,7 +122,7 @@ def test_a_kill_in_the_middle_of_training_leaves_registry_and_aliases_as_they_we
     statuses = [trial.status for trial in ledger.trials()]
     assert statuses == ["FINISHED", "RUNNING"], "what was killed has looked at the data and counts"
     assert ledger.summary().count == 2
-    _, trading = research.champion_to_trade(settings, "sim", "a session")
+    _, trading = champions.champion_to_trade(settings, "sim", "a session")
     assert trading.version == "1"
     assert json.loads(assets)["version"] == "1"
 
@@ -129,9 +130,9 @@ def test_a_kill_in_the_middle_of_training_leaves_registry_and_aliases_as_they_we
 def test_a_retrain_without_mlflow_fails_clearly_before_it_trains(own_home: Path) -> None:
     settings = settings_of(own_home, servers={"mlflow_tracking_uri": f"sqlite:///{own_home}/no/such/folder/mlflow.db"})
     state = json.loads((settings.folders.assets / "feature_state.json").read_text())["state"]
-    with pytest.raises(Exception, match="expected a folder for the MLflow store"), research.open_trial(settings, state, "run"):
+    with pytest.raises(Exception, match="expected a folder for the MLflow store"), training.open_trial(settings, state, "run"):
         pytest.fail("it must not begin")
-    champion = research.registry(settings_of(own_home)).champion()
+    champion = tracking.registry(settings_of(own_home)).champion()
     assert champion is not None
     assert champion.version == "1"
 
