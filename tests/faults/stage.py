@@ -28,6 +28,7 @@ from alphatrade_pipelines.live.lockstep import Lockstep, VenueAdmin
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig
 from alphatrade_pipelines.live.status import SessionResult, StopSwitch
 from alphatrade_pipelines.market import GateConfig, SessionCalendar, Timeframe
+from alphatrade_pipelines.models.labels import LabelConfig
 from alphatrade_pipelines.models.payoff import PayoffEstimate
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.config import CoreConfig
@@ -81,6 +82,7 @@ class Prompter:
     nothing after all others. The volatility is 1 %: stop 2 % below, target 3 % above the close."""
 
     feature_names: Sequence[str] = ["vol_ewma"]
+    label = LabelConfig()
 
     def __init__(self, cues: Collection[tuple[str, int, int]], opens: Sequence[pd.Timestamp], horizon: int) -> None:
         self.manifest = {"timeframe": "1Min", "feature_hash": "prompter"}
