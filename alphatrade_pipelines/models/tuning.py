@@ -136,14 +136,9 @@ class OptunaSearch:
         self._study.tell(self._trial, loss)
 
 
-def has_optuna() -> bool:
-    """Whether optuna can be imported."""
-    return importlib.util.find_spec("optuna") is not None
-
-
 def need_optuna() -> None:
     """Raises ModelDataError where optuna cannot be imported."""
-    if not has_optuna():
+    if importlib.util.find_spec("optuna") is None:
         raise ModelDataError("the package optuna", "none installed", "Install it (pip install 'alphatrade[tuning]'), or search by sobol.")
 
 

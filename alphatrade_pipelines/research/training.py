@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from alphatrade_pipelines.models.registry import VersionInfo
     from alphatrade_pipelines.models.training import TrainingResult
 
+LEARNT_BY = ("market", "features", "models")  # rooms whose code makes a trial another one
+
 
 @contextmanager
 def open_trial(settings: Settings, state: str, dagster_run_id: str) -> Iterator[str]:
@@ -29,7 +31,7 @@ def open_trial(settings: Settings, state: str, dagster_run_id: str) -> Iterator[
         "data": bootstrap.bar_store(settings).data_hash(),
         "features": hashlib.sha256(state.encode()).hexdigest(),
         "config": bootstrap.train_config(settings).facts(),
-        "code": bootstrap.code_hash("market", "features", "models"),
+        "code": bootstrap.code_hash(*LEARNT_BY),
     }
     key, tags = trial_key(facts), tracking.lineage(settings, dagster_run_id).tags
     with tracking.trial_ledger(settings).trial(models.experiment_id(), key, {**tags, "data_hash": str(facts["data"])}) as run_id:
@@ -46,7 +48,7 @@ def count_tuning(settings: Settings, trial: str) -> Callable[[Mapping[str, Any]]
     from alphatrade_pipelines.models.trials import trial_key
 
     ledger, config = tracking.trial_ledger(settings), bootstrap.train_config(settings)
-    facts = {"market": settings.market.model_dump(mode="json"), "code": bootstrap.code_hash("market", "features", "models")}
+    facts = {"market": settings.market.model_dump(mode="json"), "code": bootstrap.code_hash(*LEARNT_BY)}
     data = bootstrap.bar_store(settings).data_hash()
 
     def count(knobs: Mapping[str, Any]) -> None:

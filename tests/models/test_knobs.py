@@ -76,25 +76,40 @@ def tuned(told: list[Mapping[str, Any]]) -> TrainingResult:
     return tuned_training(frames(), on_tuning=told.append)
 
 
+def rows_known_to_searches() -> list[Rows]:
+    """The training rows of the three outer folds, then all rows."""
+    rows = training_rows(*frames(), STATE, TUNED)
+    outer = [rows.take(train).reweighted() for train, _ in PurgedKFold(3, 5, rows.t1).split(rows.X)]
+    return [*outer, rows]
+
+
+def least_inner_loss(own: Rows, asked: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The knobs among those asked that the inner folds of these rows like best."""
+    splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
+    return asked[int(np.argmin([choose_trees(own, splits, replace(TUNED.learner, **knobs)).loss for knobs in asked]))]
+
+
+def nonsense_in(result: TrainingResult, fold: int) -> Frames:
+    """The frames with outcomes turned over and features made nonsense in the rows that one outer fold tests."""
+    features, labels = frames()
+    tested = result.oof.index[result.oof["fold"] == fold]
+    labels.loc[tested, "label"] = 1 - labels.loc[tested, "label"]
+    features.loc[tested] = np.random.default_rng(1).normal(3.0, 9.0, (len(tested), 3))
+    return features, labels
+
+
 def chosen_in(result: TrainingResult, fold: int) -> dict[str, Any]:
     return dict(result.bundle.manifest["tuning"]["folds"][fold])
 
 
 def test_what_is_chosen_has_the_least_inner_loss_of_all_that_was_tried(tuned: TrainingResult, told: list[Mapping[str, Any]]) -> None:
     """Worked out again, search by search, from the rows each may know: three outer folds, then all rows."""
-    features, labels = frames()
-    rows = training_rows(features, labels, STATE, TUNED)
-    outer = [rows.take(train).reweighted() for train, _ in PurgedKFold(3, 5, rows.t1).split(rows.X)]
-    winners = []
-    for k, own in enumerate([*outer, rows]):
-        splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
-        learners = [replace(TUNED.learner, **knobs) for knobs in told[3 * k : 3 * k + 3]]
-        losses = [choose_trees(own, splits, learner).loss for learner in learners]
-        winners.append(learners[int(np.argmin(losses))])
+    known = rows_known_to_searches()
+    winners = [replace(TUNED.learner, **least_inner_loss(own, told[3 * k : 3 * k + 3])) for k, own in enumerate(known)]
     assert [chosen_in(tuned, k) for k in range(3)] == [knobs_of(learner) for learner in winners[:3]]
     assert learner_of(tuned.bundle.manifest, TUNED.learner) == winners[3]
     assert [tuned.folds["trees"][k] for k in range(3)] == [
-        fit_fold(own, winners[k], TUNED.folds, TUNED.calibration).trees for k, own in enumerate(outer)
+        fit_fold(own, winners[k], TUNED.folds, TUNED.calibration).trees for k, own in enumerate(known[:3])
     ]
 
 
@@ -123,11 +138,7 @@ def test_every_fold_shows_its_knobs_and_every_search_is_asked_the_same(tuned: Tr
 @pytest.mark.parametrize("fold", range(3))
 def test_the_rows_a_fold_tests_decide_nothing(tuned: TrainingResult, fold: int) -> None:
     """Outcomes turned over, features made nonsense in one outer fold: its knobs, trees and baseline stay; other folds learn nonsense."""
-    features, labels = frames()
-    tested = tuned.oof.index[tuned.oof["fold"] == fold]
-    labels.loc[tested, "label"] = 1 - labels.loc[tested, "label"]
-    features.loc[tested] = np.random.default_rng(1).normal(3.0, 9.0, (len(tested), 3))
-    poisoned = tuned_training((features, labels))
+    poisoned = tuned_training(nonsense_in(tuned, fold))
     assert chosen_in(poisoned, fold) == chosen_in(tuned, fold)
     own = ["trees", "calibrator", "penalty", "base_rate_train"]
     assert poisoned.folds.loc[fold, own].to_dict() == tuned.folds.loc[fold, own].to_dict()
@@ -208,15 +219,9 @@ def test_optuna_chooses_the_least_inner_loss_and_learns_in_every_fold_apart(
     by_optuna: TrainingResult, optuna_told: list[Mapping[str, Any]]
 ) -> None:
     """Worked out again for each search from the rows it may know; the ten random points are shared, what is learnt is not."""
-    features, labels = frames()
-    rows = training_rows(features, labels, STATE, BY_OPTUNA)
-    outer = [rows.take(train).reweighted() for train, _ in PurgedKFold(3, 5, rows.t1).split(rows.X)]
-    asked = [optuna_told[12 * k : 12 * k + 12] for k in range(4)]
-    for k, own in enumerate([*outer, rows]):
-        splits = list(PurgedKFold(2, 5, own.t1).split(own.X))
-        losses = [choose_trees(own, splits, replace(TUNED.learner, **knobs)).loss for knobs in asked[k]]
-        facts = by_optuna.bundle.manifest["tuning"]
-        assert (chosen_in(by_optuna, k) if k < 3 else facts["chosen"]) == asked[k][int(np.argmin(losses))]
+    asked, facts = [optuna_told[12 * k : 12 * k + 12] for k in range(4)], by_optuna.bundle.manifest["tuning"]
+    winners = [least_inner_loss(own, asked[k]) for k, own in enumerate(rows_known_to_searches())]
+    assert [*(chosen_in(by_optuna, k) for k in range(3)), facts["chosen"]] == winners
     assert asked[0][:10] == asked[1][:10] == asked[2][:10] == asked[3][:10]
     assert len({str(search[10:]) for search in asked}) > 1
     assert (facts["sampler"], facts["optuna"], facts["trials"]) == ("optuna", version("optuna"), 48)
@@ -238,12 +243,8 @@ def test_optuna_with_the_same_seed_gives_the_same_bytes(by_optuna: TrainingResul
 
 def test_the_rows_a_fold_tests_tell_optuna_nothing(by_optuna: TrainingResult, optuna_told: list[Mapping[str, Any]]) -> None:
     """Made nonsense, they change neither what its search was asked, learning included, nor what it chose; other searches go elsewhere."""
-    features, labels = frames()
-    tested = by_optuna.oof.index[by_optuna.oof["fold"] == 1]
-    labels.loc[tested, "label"] = 1 - labels.loc[tested, "label"]
-    features.loc[tested] = np.random.default_rng(1).normal(3.0, 9.0, (len(tested), 3))
     told: list[Mapping[str, Any]] = []
-    poisoned = tuned_training((features, labels), BY_OPTUNA, told.append)
+    poisoned = tuned_training(nonsense_in(by_optuna, 1), BY_OPTUNA, told.append)
     assert told[12:24] == optuna_told[12:24]
     assert chosen_in(poisoned, 1) == chosen_in(by_optuna, 1)
     assert told != optuna_told
