@@ -346,7 +346,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
 
 
-REDIS_NOTE = "journal.redis.head"
+REDIS_NOTE = "journal.redis.head"  # journal.redis.NOTE, without loading that client
 
 
 def journal_opener(settings: Settings) -> Callable[[Path], JournalStore]:
@@ -391,4 +391,4 @@ def journal_reader(settings: Settings, place: Path) -> JournalReading:
         return JournalReader(place)
     from alphatrade_pipelines.journal.redis import RedisReader
 
-    return RedisReader(redis_journal(settings, place.parent.name))
+    return RedisReader(redis_journal(settings, place.parent.name), place.parent)

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from alphatrade_pipelines.journal.errors import JournalDamagedError, JournalNewerError
-from alphatrade_pipelines.trading.codec import CodecError, NewerSchemaError, decode_event, encode_event
+from alphatrade_pipelines.journal.errors import HOSTILE, JournalDamagedError, JournalNewerError
+from alphatrade_pipelines.trading.codec import NewerSchemaError, decode_event, encode_event
 from alphatrade_pipelines.trading.events import Event
 
 GENESIS = hashlib.sha256(b"alphatrade journal 1").hexdigest()
@@ -90,16 +90,24 @@ def event_of(row: Row) -> Event:
         return decode_event(row.body)
     except NewerSchemaError as error:
         raise JournalNewerError(f"row {row.seq}: {error}") from error
-    except CodecError as error:
+    except HOSTILE as error:
         raise JournalDamagedError(f"row {row.seq} is not an event: {error}", row.seq) from error
 
 
-def verify_rows(where: str, rows: Iterable[Row], after: Link = START) -> Verification:
-    """Check every row; stops at the first fault."""
-    last = after
+def verify_rows(where: str, rows: Iterable[Row], after: Link = START, noted: Link | None = None) -> Verification:
+    """Check every row, and that they lead through the ``noted`` one; stops at the first fault."""
+    last, passed = after, noted is None or noted == after
     try:
         for row, _ in checked_events(rows, after):
             last = Link(row.seq, row.hash)
+            passed = passed or last == noted
     except JournalDamagedError as error:
         return Verification(where, last.seq, last.hash, error.seq or last.seq + 1, str(error))
+    if noted is not None and not passed:
+        return Verification(where, last.seq, last.hash, min(last.seq + 1, noted.seq), missing_end(last, noted))
     return Verification(where, last.seq, last.hash)
+
+
+def missing_end(last: Link, noted: Link) -> str:
+    """What to say when a journal does not lead through the row that was noted."""
+    return f"the journal ends with row {last.seq}, but row {noted.seq} had been acknowledged: its end is missing or replaced"

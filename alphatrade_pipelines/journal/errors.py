@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from alphatrade_pipelines.trading.engine import LogWriteError
 
+# what a text or an event that is not what it claims to be makes of the code that reads it
+HOSTILE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
+
 
 class JournalError(RuntimeError):
     """The journal could not do what was asked; nothing of the request was stored."""

@@ -16,6 +16,7 @@ from alphatrade_pipelines.journal.chain import Link
 
 log = structlog.get_logger(__name__)
 _WIDTH = 20
+_LOST = "0" * 64
 
 
 class HeadNote:
@@ -47,6 +48,12 @@ class HeadNote:
             os.pwrite(self._descriptor, f"{link.seq:{_WIDTH}d} {link.hash}\n".encode("ascii"), 0)
         except OSError as error:
             log.warning("note of the last head not written", path=str(self.path), error=str(error))
+
+    def write_loss(self, kept: int, had: int = 0) -> None:
+        """Note that there were ``had`` rows and ``kept`` are left: until something new is stored, every start finds the end missing, not
+        only the one that cut it."""
+        noted = self.read()
+        self.write(Link(max(kept + 1, had, noted.seq if noted else 0), _LOST))
 
     def close(self) -> None:
         if self._descriptor >= 0:

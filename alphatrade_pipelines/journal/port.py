@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -29,8 +29,9 @@ class JournalReading(Protocol):
         """The journal's name for people; no secret in it."""
         ...
 
-    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Row]:
-        """Stored rows with ``from_seq <= seq <= to_seq``, in order. Raises JournalDamagedError where the store cannot be read."""
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Generator[Row]:
+        """Stored rows with ``from_seq <= seq <= to_seq``, in order. Raises JournalDamagedError where the store cannot be read. Close it
+        when not all of them are taken: it may hold a file."""
         ...
 
     def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
@@ -38,7 +39,7 @@ class JournalReading(Protocol):
         ...
 
     def verify(self) -> Verification:
-        """Check every row of the chain from the first one on."""
+        """Check every row of the chain from the first one on, and that the row noted last is among them."""
         ...
 
     def snapshots(self) -> Iterable[tuple[int, str]]:

@@ -1,12 +1,13 @@
 """The journal in Redis, for a fleet: the same rows, the same chain, the same head as in SQLite; one writer by a fenced lease.
 
-Durable means ``appendonly yes`` and ``appendfsync always``, which is checked whenever a connection is made: Redis then answers after fsync.
+Durable means ``appendonly yes`` and ``appendfsync always``, without a pause while the file is rewritten: Redis then answers after fsync.
+That is checked at the start, after every failure and once a minute.
 Every append is one script on the server that checks the writer's token, the number of rows and the hash of the last one, and only then
 pushes, so there is no gap, no second writer and no append onto a server that lost events (failed over to an older replica, flushed).
 
-The token grows with every writer. A writer that was paused longer than its lease finds a greater token and is told so
-(JournalFencedError): it can never append again and must end. Answers that got lost do no harm: rows offered again that are there already
-are recognised by their hash.
+The token grows with every writer. A writer that was paused longer than its lease finds a greater token, or another writer under its own
+(from a server that had forgotten it), and is told so (JournalFencedError): it can never append again and must end. Answers that got lost
+do no harm: rows offered again that are there already are recognised by their hash.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,15 +41,18 @@ from alphatrade_pipelines.trading.events import Event
 log = structlog.get_logger(__name__)
 FORMAT = 1
 HASH = 64
+NOTE = "journal.redis.head"
 SNAPSHOTS_KEPT = 2
 _PAGE = 1000
 _LOOK_AGAIN_S = 1.0  # after a failure, the server is not asked again before this
+_TRUST_S = 60.0  # for so long the server's settings are believed to be what they were
 _POLL_S = 0.1
 
 _ACQUIRE = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[3] then return {0, holder, redis.call('PTTL', KEYS[1])} end
 redis.call('HSETNX', KEYS[3], 'format', ARGV[4])
+redis.call('HSET', KEYS[3], 'writer', ARGV[1])
 local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, tostring(token), 0}
@@ -57,6 +61,7 @@ _GUARD = """
 local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
 if fence > tonumber(ARGV[1]) then return redis.error_reply('FENCED ' .. fence) end
 if fence < tonumber(ARGV[1]) then return redis.error_reply('REGRESSED the token is ' .. fence) end
+if redis.call('HGET', KEYS[#KEYS], 'writer') ~= ARGV[2] then return redis.error_reply('FENCED under the same token') end
 """
 _APPEND = (
     _GUARD
@@ -80,7 +85,7 @@ return redis.call('LLEN', KEYS[2])
 _SET_ASIDE = (
     _GUARD
     + """
-local keep = tonumber(ARGV[2])
+local keep = tonumber(ARGV[3])
 for _, row in ipairs(redis.call('LRANGE', KEYS[2], keep, -1)) do redis.call('RPUSH', KEYS[3], row) end
 if keep == 0 then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, keep - 1) end
 return redis.call('LLEN', KEYS[3])
@@ -105,8 +110,9 @@ class RedisConfig:
 class _RedisRows:
     """Reading, the same for the writer and for everybody else."""
 
-    def __init__(self, config: RedisConfig) -> None:
+    def __init__(self, config: RedisConfig, folder: Path | None) -> None:
         self.config = config
+        self._note = HeadNote(folder / NOTE) if folder else None
         self._client: Any = _connect(config)
         self._key = f"alphatrade:{{{config.account}}}:"
 
@@ -117,7 +123,7 @@ class _RedisRows:
         place = found.get("path") or f"{found.get('host', 'localhost')}:{found.get('port', 6379)}/{found.get('db', 0)}"
         return f"redis {place} {self._key}rows"
 
-    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Row]:
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Generator[Row]:
         """Stored rows with ``from_seq <= seq <= to_seq``, in order. Raises JournalDamagedError for what is no row."""
         start = max(from_seq, 1) - 1
         while True:
@@ -134,15 +140,19 @@ class _RedisRows:
         return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
 
     def verify(self) -> Verification:
-        """Check every row of the chain."""
-        return verify_rows(self.where, self.rows())
+        """Check every row of the chain, and that its end is not missing."""
+        noted = self._note.read() if self._note else None  # before the rows: a session may be appending
+        return verify_rows(self.where, self.rows(), noted=noted)
 
     def snapshots(self) -> Iterator[tuple[int, str]]:
         """Stored snapshots, newest first."""
-        for seq in sorted(map(int, self._ask("HKEYS", self._key + "snapshots")), reverse=True):
+        for seq in reversed(self._snapshot_seqs()):
             text = self._ask("HGET", self._key + "snapshots", seq)
             if text is not None:
                 yield seq, text.decode(errors="replace")
+
+    def _snapshot_seqs(self) -> list[int]:
+        return sorted(int(name) for name in self._ask("HKEYS", self._key + "snapshots") if name.isdigit())
 
     def __len__(self) -> int:
         return int(self._ask("LLEN", self._key + "rows"))
@@ -172,10 +182,13 @@ class _RedisRows:
 
 
 class RedisReader(_RedisRows):
-    """Read-only view for reports and people. Raises JournalError when the account has no journal there."""
+    """Read-only view for reports and people; ``folder`` is where a writer of this machine left its note of the last head, if any.
 
-    def __init__(self, config: RedisConfig) -> None:
-        super().__init__(config)
+    Raises JournalError when the account has no journal there.
+    """
+
+    def __init__(self, config: RedisConfig, folder: Path | None = None) -> None:
+        super().__init__(config, folder)
         self._check_format()
         if not len(self):
             raise JournalError(f"Expected a journal at {self.where}, found nothing; a live or paper session creates it")
@@ -189,12 +202,12 @@ class RedisJournal(_RedisRows):
     """
 
     def __init__(self, config: RedisConfig, folder: Path) -> None:
-        super().__init__(config)
+        super().__init__(config, None)
         folder.mkdir(parents=True, exist_ok=True)
-        self._note = HeadNote(folder / "journal.redis.head")
-        self._owner = f"{socket.gethostname()}|{os.getpid()}|{uuid.uuid4().hex}"
+        self._note: HeadNote = HeadNote(folder / NOTE)
+        self._owner = f"{_machine()}|{os.getpid()}|{uuid.uuid4().hex}"
         self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
-        self._failed_at, self._why = float("-inf"), ""
+        self._failed_at, self._trusted_until, self._why = float("-inf"), float("-inf"), ""
         self._token = ""
         try:
             self._check_format()
@@ -255,23 +268,24 @@ class RedisJournal(_RedisRows):
         self._look_again()
         packed = [row.hash + row.body for row in rows]
         lease = (self._owner, round(self.config.lease_s * 1000))
-        self._run("append", ("fence", "rows", "lease"), (self._token, *lease, self._last.seq, self._last.hash, *packed))
+        self._run("append", ("fence", "rows", "lease", "meta"), (self._token, *lease, self._last.seq, self._last.hash, *packed))
         self._last = Link(rows[-1].seq, rows[-1].hash)
         self._note.write(self._last)
         return self._last.seq
 
     def _look_again(self) -> None:
-        """After a failure: fail quickly for a moment, then make sure that what answers now is durable before it is trusted."""
-        if not self._why:
-            return
-        if time.monotonic() - self._failed_at < _LOOK_AGAIN_S:
+        """Make sure that what answers is durable before it is trusted, now and then anew; after a failure, fail quickly for a moment."""
+        now = time.monotonic()
+        if self._why and now - self._failed_at < _LOOK_AGAIN_S:
             raise JournalWriteError(self._why)
+        if not self._why and now < self._trusted_until:
+            return
         try:
             self._check_durability()
         except JournalError as error:
             self._failed(str(error))
             raise JournalWriteError(str(error)) from error
-        self._why = ""
+        self._why, self._trusted_until = "", now + _TRUST_S
 
     def _run(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         import redis
@@ -305,16 +319,16 @@ class RedisJournal(_RedisRows):
         number = 1
         while self._ask("EXISTS", f"{self._key}damaged:{number}"):
             number += 1
-        self._run("set_aside", ("fence", "rows", f"damaged:{number}"), (self._token, link.seq))
+        self._note.write_loss(link.seq, self._last.seq)
+        self._run("set_aside", ("fence", "rows", f"damaged:{number}", "meta"), (self._token, self._owner, link.seq))
         self._last = link
-        self._note.write(link)
         return f"{self._key}damaged:{number}"
 
     def save_snapshot(self, seq: int, text: str) -> None:
         """Keep a snapshot and the one before it."""
         try:
             self._ask("HSET", self._key + "snapshots", seq, text)
-            for old in sorted(map(int, self._ask("HKEYS", self._key + "snapshots")))[:-SNAPSHOTS_KEPT]:
+            for old in self._snapshot_seqs()[:-SNAPSHOTS_KEPT]:
                 self._ask("HDEL", self._key + "snapshots", old)
         except JournalError as error:
             log.warning("snapshot not kept", error=str(error))
@@ -360,7 +374,7 @@ class RedisJournal(_RedisRows):
 
     def _check_durability(self) -> None:
         """Raises JournalError unless the server answers after fsync, never evicts and is no replica."""
-        wanted = {"appendonly": "yes", "appendfsync": "always"}
+        wanted = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
         try:
             found = {name: self._setting(name) for name in (*wanted, "maxmemory", "maxmemory-policy")}
         except JournalError as error:
@@ -422,11 +436,20 @@ def _person(owner: str) -> str:
     return f"process {rest.partition('|')[0]} on {host}"
 
 
+def _machine() -> str:
+    """This machine, since it was switched on, as a process sees it: containers and namesakes have process numbers of their own."""
+    try:
+        mark = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8] + f"-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not Linux: the name must do
+        mark = "?"
+    return f"{socket.gethostname()}/{mark}"
+
+
 def _is_dead(owner: str) -> bool:
     """A process of this very machine that no longer exists: its lease need not be waited for."""
-    host, _, rest = owner.partition("|")
+    machine, _, rest = owner.partition("|")
     pid = rest.partition("|")[0]
-    if host != socket.gethostname() or not pid.isdigit():
+    if machine != _machine() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

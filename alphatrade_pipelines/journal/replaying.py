@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alphatrade_pipelines.journal.chain import START, Link, checked_events
+from alphatrade_pipelines.journal.errors import HOSTILE
 from alphatrade_pipelines.journal.port import JournalReading
-from alphatrade_pipelines.journal.runs import Fold, LastRun, PreviousRun
+from alphatrade_pipelines.journal.runs import Fold, LastRun, PreviousRun, fold_row
 from alphatrade_pipelines.journal.snapshots import Parts, fingerprint, read_snapshot
 
 
@@ -40,7 +41,7 @@ def replay(journal: JournalReading, to_seq: int | None, new: Callable[[], Parts]
     parts, run, last, compared = new(), LastRun(), START, list[Compared]()
     began = time.perf_counter()
     for row, event in checked_events(journal.rows(1, to_seq), START):
-        fold(parts, event)
+        fold_row(fold, parts, row, event)
         run.add(row.seq, event)
         last = Link(row.seq, row.hash)
         if row.seq in texts:
@@ -52,7 +53,7 @@ def _compare(text: str, parts: Parts, link: Link) -> Compared:
     try:
         record = json.loads(text)
         head, marks = record["head"], record["fingerprints"]
-    except (ValueError, KeyError, TypeError):
+    except HOSTILE:
         return Compared(link.seq, "unreadable, and therefore not used", equal=False, wrong=False)
     if head != link.hash:
         return Compared(link.seq, "taken after another row, and therefore not used", equal=False, wrong=False)

@@ -18,11 +18,17 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        return self._size == 0 or (self.path.exists() and self.path.stat().st_size >= self._size)
+        try:
+            return self._size == 0 or self.path.stat().st_size >= self._size
+        except OSError:  # not there, or on a disk that does not even say so
+            return False
 
     def has_room(self) -> bool:
         """Enough free space to take the reserve back without using the disk up again."""
-        found = os.statvfs(self.path.parent)
+        try:
+            found = os.statvfs(self.path.parent)
+        except OSError:
+            return False
         return found.f_bavail * found.f_frsize >= 2 * self._size
 
     def take(self) -> bool:
@@ -42,9 +48,9 @@ class Reserve:
         return True
 
     def free(self) -> bool:
-        """Give the blocks back to the disk; whether there were any."""
+        """Give the blocks back to the disk; whether that was possible: there were some, and the disk takes changes."""
         try:
             self.path.unlink()
-        except FileNotFoundError:
+        except OSError:
             return False
         return True

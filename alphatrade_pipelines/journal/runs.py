@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from alphatrade_pipelines.journal.chain import START, Link, checked_events
-from alphatrade_pipelines.journal.errors import JournalDamagedError
+from alphatrade_pipelines.journal.chain import START, Link, Row, checked_events, missing_end
+from alphatrade_pipelines.journal.errors import HOSTILE, JournalDamagedError
 from alphatrade_pipelines.journal.port import JournalStore
 from alphatrade_pipelines.journal.snapshots import Parts, follows, newest_snapshot
 from alphatrade_pipelines.journal.sqlite import SqliteJournal
-from alphatrade_pipelines.trading.events import Event, SessionEnded, SessionStarted
+from alphatrade_pipelines.trading.events import Event, OperatorAsked, SessionEnded, SessionStarted
 
 
 class RunEnd(StrEnum):
@@ -27,7 +28,10 @@ class RunEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """What a starting session finds. ``detail`` is one sentence for a person; ``quarantined`` names where damaged rows were put."""
+    """What a starting session finds. ``detail`` is one sentence for a person; ``quarantined`` names where damaged rows were put.
+
+    ``owes_halt``: a session found its journal damaged and died before the halt that follows was stored.
+    """
 
     end: RunEnd
     run_id: str
@@ -35,6 +39,12 @@ class PreviousRun:
     last_at: datetime | None
     detail: str
     quarantined: str = ""
+    owes_halt: bool = False
+
+    @property
+    def needs_review(self) -> bool:
+        """Entries wait for a person: what was lost may have been a halt, tripped breakers, the day's trade count."""
+        return self.end is RunEnd.DAMAGED or self.owes_halt
 
     @property
     def headline(self) -> str:
@@ -51,12 +61,16 @@ class LastRun:
     last_at: datetime | None = None
     last_kind: str = ""
     reason: str = ""
+    owes_halt: bool = False
 
     def add(self, seq: int, event: Event) -> None:
         """Take note of one event."""
         self.events, self.last_at, self.last_kind = seq, event.at, type(event).__name__
         if isinstance(event, SessionStarted):
             self.run_id = event.run_id
+            self.owes_halt |= event.previous.startswith(f"{RunEnd.DAMAGED}:")
+        if isinstance(event, OperatorAsked) and event.request in ("halt", "resume"):
+            self.owes_halt = False
         if isinstance(event, SessionEnded):
             self.reason = event.reason
 
@@ -65,9 +79,11 @@ class LastRun:
         if self.last_at is None:
             return PreviousRun(RunEnd.NONE, "", 0, None, "the journal is empty")
         if self.last_kind == SessionEnded.__name__:
-            return PreviousRun(RunEnd.ENDED, self.run_id, self.events, self.last_at, f"run {self.run_id} ended: {self.reason}")
-        detail = f"run {self.run_id} stopped without a last word after {self.last_kind} of {self.last_at.isoformat()}"
-        return PreviousRun(RunEnd.CRASHED, self.run_id, self.events, self.last_at, detail)
+            end, detail = RunEnd.ENDED, f"run {self.run_id} ended: {self.reason}"
+        else:
+            end = RunEnd.CRASHED
+            detail = f"run {self.run_id} stopped without a last word after {self.last_kind} of {self.last_at.isoformat()}"
+        return PreviousRun(end, self.run_id, self.events, self.last_at, detail, owes_halt=self.owes_halt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +108,67 @@ def classify_run(events: Iterable[tuple[int, Event]]) -> PreviousRun:
     return last.judged()
 
 
-def start_from(store: JournalStore, new: Callable[[], Parts], fold: Fold) -> Start:
-    """Bring ``new()`` up to date with the journal and say how the last run ended.
+def fold_row(fold: Fold, parts: Parts, row: Row, event: Event) -> None:
+    """Take one event into the memory. Raises JournalDamagedError for an event that follows from nothing before it."""
+    try:
+        fold(parts, event)
+    except HOSTILE as error:
+        raise JournalDamagedError(f"row {row.seq} cannot be applied: {type(error).__name__}: {error}", row.seq) from error
 
-    Only rows after the newest fitting snapshot are read and checked. At the first row that is not sound the journal is cut: that row and
-    all after it are set aside by name, because open positions must be protected today and the broker knows what was lost.
-    """
-    noted, lost = store.noted(), [found.detail for found in store.damage_found() if found.lossy]
-    names = [found.name for found in store.damage_found()]
+
+@dataclass(slots=True)
+class _Reading:
+    """What a journal comes to up to ``last``; ``fault`` is what stopped the reading there."""
+
+    parts: Parts
+    begun: Link
+    last: Link
+    fault: JournalDamagedError | None = None
+
+
+def _read(store: JournalStore, new: Callable[[], Parts], fold: Fold) -> _Reading:
+    """The newest fitting snapshot and the rows after it, each checked."""
     fresh: Parts = {"run": LastRun(), **new()}
     snapshot = newest_snapshot(store, {name: type(part) for name, part in fresh.items()})
     parts, begun = (snapshot.parts, snapshot.link) if snapshot else (fresh, START)
-    last: Link = begun
+    reading = _Reading(parts, begun, begun)
     try:
-        for row, event in checked_events(store.rows(begun.seq + 1), begun):
-            parts["run"].add(row.seq, event)
-            fold(parts, event)
-            last = Link(row.seq, row.hash)
+        with closing(store.rows(begun.seq + 1)) as rows:
+            for row, event in checked_events(rows, begun):
+                fold_row(fold, parts, row, event)
+                parts["run"].add(row.seq, event)
+                reading.last = Link(row.seq, row.hash)
     except JournalDamagedError as error:
-        name = store.set_aside(last)
+        reading.fault = error
+    return reading
+
+
+def start_from(store: JournalStore, new: Callable[[], Parts], fold: Fold) -> Start:
+    """Bring ``new()`` up to date with the journal and say how the last run ended.
+
+    Only rows after the newest fitting snapshot are read and checked. At the first row that is not sound the journal is cut, and what is
+    left read again: that row and all after it are set aside by name, because open positions must be protected today and the broker
+    knows what was lost.
+    """
+    noted, lost = store.noted(), [found.detail for found in store.damage_found() if found.lossy]
+    names = [found.name for found in store.damage_found()]
+    reading, keep = _read(store, new, fold), True
+    while reading.fault is not None:
+        last = reading.last if keep else START  # what is not sound even after a cut is not read a third time
+        name, keep = store.set_aside(last), False
         names.append(name)
-        lost.append(f"the journal was damaged ({error}); everything from row {last.seq + 1} on is kept as {name}")
+        lost.append(f"the journal was damaged ({reading.fault}); everything from row {last.seq + 1} on is kept as {name}")
+        reading = _read(store, new, fold)
     if not lost and noted is not None and not follows(store, noted):
-        lost.append(f"the journal ends with row {last.seq}, but row {noted.seq} had been acknowledged: its end is missing or replaced")
-    previous = parts["run"].judged()
+        lost.append(missing_end(reading.last, noted))
+    previous = reading.parts["run"].judged()
     if lost:
         previous = replace(previous, end=RunEnd.DAMAGED, detail="; ".join(lost))
     else:
         remarks = [found.detail for found in store.damage_found()]
         previous = replace(previous, detail="; ".join([previous.detail, *remarks]))
-    return Start(parts, replace(previous, quarantined=", ".join(filter(None, names))), begun.seq, last.seq - begun.seq)
+    previous = replace(previous, quarantined=", ".join(filter(None, names)))
+    return Start(reading.parts, previous, reading.begun.seq, reading.last.seq - reading.begun.seq)
 
 
 def open_journal(path: str | Path) -> tuple[SqliteJournal, PreviousRun]:

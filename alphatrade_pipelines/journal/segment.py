@@ -11,11 +11,13 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from alphatrade_pipelines.journal.chain import START, Link, Row
 from alphatrade_pipelines.journal.errors import (
+    HOSTILE,
     JournalDamagedError,
     JournalError,
     JournalFencedError,
@@ -24,7 +26,7 @@ from alphatrade_pipelines.journal.errors import (
 )
 
 FORMAT = 2  # 1: without base_seq and base_hash, always the first segment
-BUSY_S = 1.0
+BUSY_S = 0.1  # who holds the file longer is no reader: an exit must not wait for him
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 INSERT OR IGNORE INTO meta VALUES ('format', '{format}'), ('base_seq', '{seq}'), ('base_hash', '{hash}');
@@ -37,7 +39,7 @@ CREATE TRIGGER IF NOT EXISTS events_no_gap BEFORE INSERT ON events
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), {seq}) + 1 FROM events)
 BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END;
 """
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
 
 
 def name_of(path: Path, first_seq: int) -> Path:
@@ -59,9 +61,8 @@ def find_segments(path: Path) -> list[tuple[int, Path]]:
 def create_segment(path: Path, base: Link, rows: Sequence[Row] = ()) -> None:
     """Make a segment file in one step: whole, or not there at all."""
     temporary = path.with_name(path.name + ".new")
-    for leftover in (temporary, *_sides(temporary)):
-        leftover.unlink(missing_ok=True)
     try:
+        _remove(temporary)
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript("BEGIN;" + _SCHEMA.format(format=FORMAT, seq=base.seq, hash=base.hash) + "COMMIT;")
@@ -71,9 +72,14 @@ def create_segment(path: Path, base: Link, rows: Sequence[Row] = ()) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
-        for leftover in (temporary, *_sides(temporary)):
-            leftover.unlink(missing_ok=True)
+        with suppress(OSError):
+            _remove(temporary)
         raise JournalWriteError(f"Cannot create {path}: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    for leftover in (path, *_sides(path)):
+        leftover.unlink(missing_ok=True)
 
 
 def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -90,11 +96,12 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """A durable connection to an existing segment. Raises JournalDamagedError, JournalNewerError, JournalWriteError (full, read-only)."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
+    connection = _connect(path, isolation_level=None)
     try:
-        base_of(path, connection)
+        base = base_of(path, connection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        _rehearse(path, connection, Row(last_link(connection, base).seq + 1, "", ""))
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, f"Cannot open {path} for writing") from error
@@ -102,6 +109,36 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a segment: beside the file itself, not beside a link to it."""
+    real = path.resolve()
+    return real.with_name(real.name + "-wal")
+
+
+def _connect(database: Path | str, **options: Any) -> sqlite3.Connection:
+    try:
+        connection: sqlite3.Connection = sqlite3.connect(database, timeout=BUSY_S, **options)
+        return connection
+    except sqlite3.Error as error:
+        raise as_journal_error(error, f"Cannot open {database}") from error
+
+
+def _rehearse(path: Path, connection: sqlite3.Connection, row: Row) -> None:
+    """Insert the next row and take it back: a header or a trigger that was changed refuses it, and that must come out now."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("INSERT INTO events VALUES (?, ?, ?)", (row.seq, row.body, row.hash))
+    except sqlite3.Error as error:
+        name = _name(error)
+        refused = name == "SQLITE_ERROR" or name.startswith("SQLITE_CONSTRAINT")
+        if refused or (name == "SQLITE_READONLY" and os.access(path, os.W_OK)):
+            raise JournalDamagedError(f"{path} does not take row {row.seq} although nobody else writes: {error}", row.seq) from error
+        raise
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -119,8 +156,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode=ro"
-    log_file = path.with_name(path.name + "-wal")
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S)
+    log_file = log_of(path)
+    connection = _connect(uri, uri=True)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
@@ -128,7 +165,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         if log_file.exists() and log_file.stat().st_size:
             return connection
         connection.close()
-        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True)
+        connection = _connect(f"{uri}&immutable=1", uri=True)
     except sqlite3.DatabaseError:
         pass  # whoever reads next gets the same error, with its context
     return connection
@@ -145,13 +182,13 @@ def base_of(path: Path, connection: sqlite3.Connection) -> Link:
         raise as_journal_error(error, f"Cannot read {path}") from error
     except sqlite3.DatabaseError as error:
         raise as_journal_error(error, f"{path} is not a journal") from error
-    found = meta.get("format", "none")
-    if not found.isdigit() or int(found) < 1:
-        raise JournalDamagedError(f"{path}: expected journal format {FORMAT}, was {found}")
-    if int(found) > FORMAT:
+    try:
+        found, base = int(meta["format"]), Link(int(meta.get("base_seq", START.seq)), str(meta.get("base_hash", START.hash)))
+    except HOSTILE as error:
+        raise JournalDamagedError(f"{path}: expected journal format {FORMAT} and the row it follows, was {meta}") from error
+    if found > FORMAT:
         raise JournalNewerError(f"{path}: expected journal format {FORMAT} or older, was {found}: use the newer release that wrote it")
-    base = Link(int(meta.get("base_seq", START.seq)), meta.get("base_hash", START.hash))
-    if not (base.seq == 0) == (base.hash == START.hash):
+    if found < 1 or not 0 <= base.seq < 2**62 or not (base.seq == 0) == (base.hash == START.hash):
         raise JournalDamagedError(f"{path}: row {base.seq} cannot have the hash {base.hash}")
     return base
 
@@ -162,7 +199,9 @@ def last_link(connection: sqlite3.Connection, base: Link) -> Link:
         last = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
     except sqlite3.DatabaseError as error:
         raise as_journal_error(error, "Cannot read the last row") from error
-    return Link(*last) if last else base
+    if last and not isinstance(last[0], int):
+        raise JournalDamagedError(f"the last row has the number {last[0]!r}")
+    return Link(last[0], str(last[1])) if last else base
 
 
 def read_rows(connection: sqlite3.Connection, from_seq: int, to_seq: int) -> Iterator[Row]:
@@ -176,17 +215,20 @@ def read_rows(connection: sqlite3.Connection, from_seq: int, to_seq: int) -> Ite
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a segment and its side files to ``<file>.damaged-<n>``; returns the new name."""
+    """Rename a segment and its side files to ``<file>.damaged-<n>``; returns the new name. Raises JournalWriteError."""
     number = 1
     while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    for side in _sides(path):  # copied first, removed last: a kill in between leaves file and log together, or both kept
-        if side.exists() and not side.name.endswith("-shm"):
-            shutil.copyfile(side, target.with_name(target.name + side.name.removeprefix(path.name)))
-    if path.exists():
-        os.replace(path, target)
-    clear_sides(path)
-    sync_folder(path.parent)
+    try:
+        for side in _sides(path):  # copied first, removed last: a kill in between leaves file and log together, or both kept
+            if side.exists() and not side.name.endswith("-shm"):
+                shutil.copyfile(side, target.with_name(target.name + side.name.removeprefix(path.name)))
+        if path.exists():
+            os.replace(path, target)
+        clear_sides(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise JournalWriteError(f"Cannot keep {path} as {target}: {error}") from error
     return target
 
 
@@ -212,6 +254,11 @@ def as_journal_error(error: sqlite3.Error, what: str) -> JournalError:
     return JournalWriteError(message)
 
 
+def is_held(error: JournalWriteError) -> bool:
+    """Whether somebody else holds the file: room on the disk does not help."""
+    return _name(error.__cause__).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 def sync_folder(folder: Path) -> None:
     """Make created and renamed files durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -221,7 +268,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: BaseException | None) -> str:
     return str(getattr(error, "sqlite_errorname", "") or "")
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import structlog
 
-from alphatrade_pipelines.journal.chain import START, Link
-from alphatrade_pipelines.journal.errors import JournalDamagedError
-from alphatrade_pipelines.journal.port import JournalReading, JournalStore
-from alphatrade_pipelines.trading.codec import SCHEMA_VERSION, CodecError, from_plain, to_plain
+from alphatrade_pipelines.journal.chain import START, Link, Row, row_hash
+from alphatrade_pipelines.journal.errors import HOSTILE, JournalDamagedError, JournalWriteError
+from alphatrade_pipelines.journal.port import JournalStore
+from alphatrade_pipelines.trading.codec import SCHEMA_VERSION, from_plain, to_plain
 
 log = structlog.get_logger(__name__)
 FORMAT = 1
@@ -74,6 +74,13 @@ def write_snapshot(link: Link, parts: Parts) -> str:
 
 def read_snapshot(text: str, kinds: Mapping[str, type[Any]]) -> Snapshot:
     """The snapshot of a text. Raises ValueError saying what does not fit: format, schema, code, content."""
+    try:
+        return _read(text, kinds)
+    except HOSTILE as error:
+        raise ValueError(str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}") from error
+
+
+def _read(text: str, kinds: Mapping[str, type[Any]]) -> Snapshot:
     record = json.loads(text)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"expected a snapshot of format {FORMAT}")
@@ -89,7 +96,7 @@ def read_snapshot(text: str, kinds: Mapping[str, type[Any]]) -> Snapshot:
     return Snapshot(Link(int(record["seq"]), str(record["head"])), parts, record["fingerprints"])
 
 
-def newest_snapshot(store: JournalReading, kinds: Mapping[str, type[Any]], to_seq: int | None = None) -> Snapshot | None:
+def newest_snapshot(store: JournalStore, kinds: Mapping[str, type[Any]], to_seq: int | None = None) -> Snapshot | None:
     """The newest snapshot (of a row up to ``to_seq``) that fits code, schema and chain; those that do not are logged and passed over."""
     for seq, text in store.snapshots():
         if to_seq is not None and seq > to_seq:
@@ -99,17 +106,30 @@ def newest_snapshot(store: JournalReading, kinds: Mapping[str, type[Any]], to_se
             if snapshot.link.seq != seq or not follows(store, snapshot.link):
                 raise ValueError(f"the journal's row {snapshot.link.seq} is not the one it was taken after")
             return snapshot
-        except (ValueError, KeyError, TypeError, AttributeError, CodecError, JournalDamagedError) as error:
+        except ValueError as error:
             log.warning("snapshot ignored", seq=seq, why=str(error))
     return None
 
 
-def follows(store: JournalReading, link: Link) -> bool:
-    """Whether the journal has exactly this row at this place."""
-    if link.seq == 0:
-        return link == START
-    row = next(iter(store.rows(link.seq, link.seq)), None)
-    return row is not None and row.hash == link.hash
+def follows(store: JournalStore, link: Link) -> bool:
+    """Whether the journal leads through this place: it has that very row, or, where that row is lost, the next one was chained to it."""
+    if link in (START, store.link):
+        return True
+    if not 0 < link.seq < len(store):
+        return False
+    row = _row_at(store, link.seq)
+    if row is not None:
+        return row.hash == link.hash
+    following = _row_at(store, link.seq + 1)
+    return following is not None and following.hash == row_hash(link.hash, following.seq, following.body)
+
+
+def _row_at(store: JournalStore, seq: int) -> Row | None:
+    """A row of a segment that is there and can be read."""
+    try:
+        return next(iter(store.rows(seq, seq)), None)
+    except (JournalDamagedError, JournalWriteError):
+        return None
 
 
 class Snapshotter:

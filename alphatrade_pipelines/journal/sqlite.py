@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -46,12 +46,13 @@ class _Segments:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._note = HeadNote(self.path.with_name(self.path.name + ".head"))
 
     @property
     def where(self) -> str:
         return str(self.path)
 
-    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Row]:
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Generator[Row]:
         """Stored rows with ``from_seq <= seq <= to_seq``, in order, over all segments. Raises JournalDamagedError."""
         last = _END if to_seq is None else to_seq
         found = segment.find_segments(self.path)
@@ -67,13 +68,14 @@ class _Segments:
         return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
 
     def verify(self) -> Verification:
-        """Check every row of the chain, segment after segment."""
-        return verify_rows(self.where, self.rows())
+        """Check every row of the chain, segment after segment, and that its end is not missing."""
+        noted = self._note.read()  # before the rows: a session may be appending
+        return verify_rows(self.where, self.rows(), noted=noted)
 
     def snapshots(self) -> Iterator[tuple[int, str]]:
         """Stored snapshots, newest first."""
         for seq, path in sorted(_snapshot_files(self.path), reverse=True):
-            with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
                 yield seq, path.read_text("utf-8")
 
 
@@ -89,14 +91,13 @@ class SqliteJournal(_Segments):
         self._segment_events, self._damage, self._appends = segment_events, list[SetAside](), 0
         self._connection: sqlite3.Connection | None = None
         self._base = self._last = START
-        self._active, self._identity = self.path, (0, 0)
+        self._active, self._identity = self.path, list[tuple[int, int]]()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _acquire(self.path.with_name(self.path.name + ".lock"))
         self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"), reserve_bytes)
-        self._note = HeadNote(self.path.with_name(self.path.name + ".head"))
         try:
-            self._check_sealed_segments()
-            self._open_or_make_room()
+            self._with_room(self._check_sealed_segments)
+            self._with_room(self._open_newest)
         except BaseException:
             self.close()
             raise
@@ -142,36 +143,70 @@ class SqliteJournal(_Segments):
         Raises JournalWriteError (disk full even without the reserve, read-only, I/O), JournalFencedError (another process wrote to it).
         """
         rows = link_events(self._last, events)
-        try:
-            self._insert(rows)
-        except JournalWriteError as error:
-            if not self._reserve.free():
-                raise
-            log.error("journal lives on its reserve", path=str(self.path), error=str(error))
-            self._insert(rows)
+        self._with_room(lambda: self._insert(rows))
         if rows:
             self._last = Link(rows[-1].seq, rows[-1].hash)
             self._note.write(self._last)
         self._look_for_room()
         return self._last.seq
 
-    def _insert(self, rows: Sequence[Row]) -> None:
-        if self._connection is None:
-            raise JournalError(f"{self.path} is closed")
-        self._check_in_place()
+    def _with_room(self, action: Callable[[], None]) -> None:
+        """Do it; when that fails, and not because somebody holds the file, do it again on the reserve."""
         try:
-            segment.insert_rows(self._connection, rows)
-        except sqlite3.Error as error:
-            raise segment.as_journal_error(error, f"Cannot append {len(rows)} events to {self._active}") from error
+            action()
+        except JournalWriteError as error:
+            if segment.is_held(error) or not self._reserve.free():
+                raise
+            log.error("journal lives on its reserve", path=str(self.path), error=str(error))
+            action()
 
-    def _check_in_place(self) -> None:
-        """A file deleted or replaced under us would take every event and give none back."""
+    def _insert(self, rows: Sequence[Row]) -> None:
+        if self._lock < 0:
+            raise JournalError(f"{self.path} is closed")
+        connection = self._in_place()
         try:
-            found = self._active.stat()
+            segment.insert_rows(connection, rows)
+        except sqlite3.Error as error:
+            found = segment.as_journal_error(error, f"Cannot append {len(rows)} events to {self._active}")
+            if isinstance(found, JournalDamagedError):  # the next start repairs it; until then exits must go on
+                found = JournalWriteError(str(found))
+            raise found from error
+
+    def _in_place(self) -> sqlite3.Connection:
+        """The connection, to the file that has the journal's name: one that was deleted would take every event and give none back."""
+        try:
+            found = _identity(self._active)
+            if self._connection is not None and found[0] != self._identity[0]:
+                raise JournalFencedError(f"{self._active} was replaced by another file while in use")
+            there = _identity(segment.log_of(self._active)) if self._identity[1:] else []
+        except FileNotFoundError as error:
+            if not self._active.exists():
+                raise JournalWriteError(f"{self._active} is gone: {error}") from error
+            there = []
         except OSError as error:
-            raise JournalWriteError(f"{self._active} is gone: {error}") from error
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise JournalFencedError(f"{self._active} was replaced by another file while in use")
+            raise JournalWriteError(f"{self._active} cannot be looked at: {error}") from error
+        if self._connection is None or there != self._identity[1:]:
+            self._open_again()
+        assert self._connection is not None
+        return self._connection
+
+    def _open_again(self) -> None:
+        """After a rotation that found no room, or when somebody deleted the write-ahead log: what only we still hold of it goes into the
+        file. Raises JournalWriteError, JournalFencedError."""
+        last = self._last
+        try:
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._close_connection()
+            self._open_active(self._active)
+            found, self._last = self._last, last
+        except (sqlite3.Error, JournalDamagedError) as error:
+            raise JournalWriteError(f"{self._active} cannot be opened again: {error}") from error
+        if found != last:
+            self._close_connection()
+            kind = JournalFencedError if found.seq >= last.seq else JournalWriteError
+            raise kind(f"{self._active} ends with row {found.seq}, this writer stored row {last.seq}")
+        log.error("journal opened again: its log had been deleted, or had no room", path=str(self._active))
 
     def _look_for_room(self) -> None:
         self._appends += 1
@@ -194,43 +229,42 @@ class SqliteJournal(_Segments):
             return False
         with contextlib.suppress(sqlite3.Error):  # a reader may hold it: then it keeps its write-ahead log, which is as sound
             self._connection.execute("PRAGMA journal_mode=DELETE")
-        self._connection.close()
-        self._open_active(path)
+        self._close_connection()
+        self._active, self._base, self._identity = path, self._last, []
+        try:
+            self._open_active(path)
+        except JournalWriteError as error:
+            log.warning("the new segment is opened with the next event", error=str(error))
         return True
 
     def set_aside(self, link: Link) -> str:
         """Go back to row ``link.seq``: later rows are kept in ``<file>.damaged-<n>``, and the journal goes on from there."""
-        kept = [item for item in segment.find_segments(self.path) if item[0] <= link.seq]
-        dropped = [item for item in segment.find_segments(self.path) if item[0] > link.seq]
-        names = [segment.set_aside(path).name for _, path in reversed(dropped)]
-        self._close_connection()
-        if kept:
-            first, path = kept[-1]
-            names.append(self._salvage(first, path, link))
-            self._open_active(path)
-        else:
-            segment.create_segment(self.path, START)
-            self._open_active(self.path)
+        names = list[str]()
+        self._note.write_loss(link.seq, self._last.seq)
+        self._with_room(lambda: self._go_back(link, names))
         for seq, snapshot in _snapshot_files(self.path):
             if seq > link.seq:
-                snapshot.unlink(missing_ok=True)
-        self._note.write(self._last)
-        return ", ".join(name for name in names if name)
+                with contextlib.suppress(OSError):
+                    snapshot.unlink()
+        return ", ".join(names)
 
-    def _salvage(self, first: int, path: Path, link: Link) -> str:
-        """Write the sound rows of a segment anew; the damaged file is kept. Its name, or nothing when nothing had to be cut."""
+    def _go_back(self, link: Link, names: list[str]) -> None:
+        kept = [item for item in segment.find_segments(self.path) if item[0] <= link.seq]
+        dropped = [item for item in segment.find_segments(self.path) if item[0] > link.seq]
+        self._close_connection()
+        for _, path in reversed(dropped):
+            names.append(segment.set_aside(path).name)
+        if not kept:
+            segment.create_segment(self.path, START)
+            self._open_active(self.path)
+            return
+        first, path = kept[-1]
         with contextlib.closing(segment.open_for_reading(path)) as connection:
             base = segment.base_of(path, connection)
-            if segment.last_link(connection, base) == link:
-                return ""
-        with contextlib.closing(segment.open_for_reading(path)) as connection:
-            rows = list(segment.read_rows(connection, first, link.seq))
-        salvaged = path.with_name(path.name + ".salvaged")
-        segment.create_segment(salvaged, base, rows)
-        target = segment.set_aside(path)
-        os.replace(salvaged, path)
-        segment.sync_folder(path.parent)
-        return target.name
+            needs_cut = segment.last_link(connection, base) != link
+        if needs_cut:
+            names.append(_write_anew(path, path, base, [row for row in _readable(first, path, base) if row.seq <= link.seq]))
+        self._open_active(path)
 
     def _check_sealed_segments(self) -> None:
         """Old segments are looked at without being read: one that cannot be opened or does not lead to the next is set aside."""
@@ -243,22 +277,17 @@ class SqliteJournal(_Segments):
                 os.replace(leftover, original)
         found = segment.find_segments(self.path)
         for (_, path), (_, following) in pairwise(found):
-            problem = _fault_between(path, following)
+            try:
+                problem = _fault_between(path, following)
+            except JournalWriteError as error:  # somebody holds it, or we may not read it: no start from a snapshot needs it
+                log.error("old segment not checked", path=str(path), error=str(error))
+                continue
             if problem:
                 name = segment.set_aside(path).name
                 detail = f"old segment {path.name} was damaged ({problem}); it is kept as {name}"
                 self._damage.append(SetAside(name, detail, lossy=False))
 
     # ---- opening and closing
-
-    def _open_or_make_room(self) -> None:
-        try:
-            self._open_newest()
-        except JournalWriteError as error:
-            if not self._reserve.free():
-                raise
-            log.error("journal opened on its reserve", path=str(self.path), error=str(error))
-            self._open_newest()
 
     def _open_newest(self) -> None:
         found = segment.find_segments(self.path)
@@ -277,12 +306,12 @@ class SqliteJournal(_Segments):
         """The newest segment cannot be opened: keep what can be read of it, from its beginning to the first fault."""
         base = self._base_before(first)
         rows = _readable(first, path, base)
-        name = segment.set_aside(path).name
+        target = segment.name_of(self.path, base.seq + 1)  # the first one, when nothing sound comes before
+        name = _write_anew(path, target, base, rows)
+        self._note.write_loss(base.seq + len(rows))
         self._damage.append(
             SetAside(name, f"the journal was damaged ({cause}); it is kept as {name}, {len(rows)} sound events were taken over", lossy=True)
         )
-        target = segment.name_of(self.path, base.seq + 1)  # the first one, when nothing sound comes before
-        segment.create_segment(target, base, rows)
         self._open_active(target)
 
     def _base_before(self, first: int) -> Link:
@@ -296,13 +325,16 @@ class SqliteJournal(_Segments):
     def _open_active(self, path: Path) -> None:
         connection = segment.open_for_writing(path)
         try:
-            self._base = segment.base_of(path, connection)
-            self._last = segment.last_link(connection, self._base)
-            status = path.stat()
+            base = segment.base_of(path, connection)
+            last, log_file = segment.last_link(connection, base), segment.log_of(path)
+            identity = _identity(path) + (_identity(log_file) if log_file.exists() else [])
         except JournalError:
             connection.close()
             raise
-        self._connection, self._active, self._identity = connection, path, (status.st_dev, status.st_ino)
+        except OSError as error:
+            connection.close()
+            raise JournalWriteError(f"Cannot open {path}: {error}") from error
+        self._connection, self._active, self._identity, self._base, self._last = connection, path, identity, base, last
 
     def save_snapshot(self, seq: int, text: str) -> None:
         """Write a snapshot in one step and let all but the newest go. No fsync: one that is torn by a power cut fails its own check."""
@@ -390,8 +422,28 @@ def _readable(first: int, path: Path, base: Link) -> list[Row]:
     rows = list[Row]()
     with contextlib.suppress(JournalDamagedError), contextlib.closing(segment.open_for_reading(path)) as connection:
         rows.extend(segment.read_rows(connection, first, _END))
-    sound = verify_rows(str(path), rows, base).events
-    return [row for row in rows if row.seq <= sound]
+    return rows[: verify_rows(str(path), rows, base).events - base.seq]
+
+
+def _write_anew(path: Path, target: Path, base: Link, rows: Sequence[Row]) -> str:
+    """Write the sound rows of a damaged segment to ``target`` (mostly its own name); the damaged file is kept, under the name returned.
+
+    The new file is whole before the old one is touched: a kill or a full disk in between leaves one or the other.
+    """
+    salvaged = target.with_name(target.name + ".salvaged")
+    segment.create_segment(salvaged, base, rows)
+    kept = segment.set_aside(path)
+    try:
+        os.replace(salvaged, target)
+        segment.sync_folder(target.parent)
+    except OSError as error:
+        raise JournalWriteError(f"Cannot put {salvaged} in its place: {error}") from error
+    return kept.name
+
+
+def _identity(path: Path) -> list[tuple[int, int]]:
+    found = path.stat()
+    return [(found.st_dev, found.st_ino)]
 
 
 def _acquire(lock_path: Path) -> int:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pandas as pd
 import structlog
 
-from alphatrade_pipelines.journal import RunEnd, Snapshotter, Start
+from alphatrade_pipelines.journal import Snapshotter, Start
 from alphatrade_pipelines.journal.runs import LastRun
 from alphatrade_pipelines.journal.snapshots import Parts
 from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
@@ -188,8 +188,8 @@ class Shell:
 
     @property
     def journal_was_damaged(self) -> bool:
-        """Acknowledged events of earlier runs are missing or were changed."""
-        return self.tools.start is not None and self.tools.start.previous.end is RunEnd.DAMAGED
+        """Acknowledged events of earlier runs are missing or were changed, and no halt that says so stands in the journal."""
+        return self.tools.start is not None and self.tools.start.previous.needs_review
 
     @property
     def journal_state(self) -> str:

@@ -83,7 +83,7 @@ class RedisBackend:
         return RedisJournal(self.config, self.folder)
 
     def read(self) -> RedisReader:
-        return RedisReader(self.config)
+        return RedisReader(self.config, self.folder)
 
     def corrupt(self, seq: int, body: str) -> None:
         client = self.server.client()

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from alphatrade_pipelines.journal import JournalLockedError, JournalNewerError, RunEnd, Snapshotter, SqliteJournal, start_from
-from alphatrade_pipelines.journal.chain import START, Link, row_hash
+from alphatrade_pipelines.journal.chain import START, Link, row_hash, verify_rows
 from alphatrade_pipelines.live.memory import remember
 from alphatrade_pipelines.trading import CoreConfig, Engine
 from alphatrade_pipelines.trading.codec import encode_event
@@ -132,7 +132,7 @@ def test_a_journal_that_lost_its_end_is_found_out(backend: Backend, left: int) -
         journal.append_many([started(), price(1), price(2)])
     backend.cut(left)
     with backend.open() as journal:
-        assert journal.verify().sound
+        assert verify_rows("", journal.rows()).sound
         found = start_from(journal, dict, lambda _p, _e: None).previous
         assert found.end is RunEnd.DAMAGED
         assert "row 3 had been acknowledged" in found.detail

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +20,7 @@ from pydantic import SecretStr
 
 from alphatrade_pipelines.journal import JournalError, JournalFencedError, JournalLockedError, JournalWriteError, RunEnd, start_from
 from alphatrade_pipelines.journal.redis import RedisConfig, RedisJournal, RedisReader
+from alphatrade_pipelines.live.memory import remember
 from tests.journal.stories import RedisBackend, price, started
 from tests.tools.redis_server import DURABLE, RedisServer
 
@@ -156,6 +161,7 @@ def test_a_killed_writer_is_replaced_at_once_on_the_same_machine(own: RedisServe
         (("--appendonly", "no"), "appendonly yes, was no"),
         (("--appendonly", "yes", "--appendfsync", "everysec"), "appendfsync always, was everysec"),
         ((*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "maxmemory-policy noeviction, was allkeys-lru"),
+        ((*DURABLE, "--no-appendfsync-on-rewrite", "yes"), "no-appendfsync-on-rewrite no, was yes"),
         ((*DURABLE, "--rename-command", "CONFIG", ""), "allow CONFIG GET"),
         ((*DURABLE, "--replicaof", "127.0.0.1", "1"), "a master, was a slave"),
     ],
@@ -268,3 +274,201 @@ def test_without_the_package_the_message_names_the_extra(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(JournalError, match=r"alphatrade\[redis\]"):
         RedisJournal(RedisConfig(SecretStr("redis://127.0.0.1:1"), "account"), tmp_path)
+
+
+def test_two_writers_with_the_same_token_cannot_both_go_on(own: RedisServer, tmp_path: Path) -> None:
+    """The server failed over to a replica that did not know of the first writer yet: the second one is given the same token."""
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append(started())
+    first = backend.open()
+    key = backend.rows.removesuffix("rows")
+    own.client().set(key + "fence", first.token - 1)
+    own.client().delete(key + "lease")
+    with backend.open() as second:
+        assert second.token == first.token
+        with pytest.raises(JournalFencedError):
+            first.append(price(1))
+        assert second.append(started("second")) == 2
+        with pytest.raises(JournalFencedError):
+            first.append(price(1))
+        first.close()
+        assert second.append(price(2)) == 3
+
+
+def test_a_server_made_less_durable_under_a_session_is_noticed_in_time(
+    own: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`CONFIG SET appendfsync everysec`, meant well: answers no longer mean that anything is durable."""
+    with RedisBackend(tmp_path / "account", own).open() as journal:
+        journal.append(started())
+        own.client().config_set("appendfsync", "everysec")
+        clock = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 61)
+        with pytest.raises(JournalWriteError, match="appendfsync always, was everysec"):
+            journal.append(price(1))
+        own.client().config_set("appendfsync", "always")
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 63)
+        assert journal.append(price(1)) == 2
+
+
+@pytest.mark.parametrize("how", ["replica", "misconf", "no password", "gone user", "paused writes"])
+def test_every_refusal_of_a_server_is_a_trouble_that_may_pass(own: RedisServer, tmp_path: Path, how: str) -> None:
+    config = RedisConfig(own.url, "account", timeout_s=0.5)
+    with RedisJournal(config, tmp_path / "account") as journal:
+        journal.append(started())
+        admin = own.client()
+        if how == "replica":
+            admin.replicaof("127.0.0.1", 1)
+        elif how == "misconf":
+            admin.config_set("min-replicas-to-write", 1)
+        elif how == "no password":
+            admin.config_set("requirepass", "x")
+            admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        elif how == "gone user":
+            admin.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval")
+        else:
+            admin.execute_command("CLIENT", "PAUSE", "2000", "WRITE")
+        with pytest.raises(JournalWriteError):
+            journal.append(price(1))
+        if how == "replica":
+            admin.replicaof("NO", "ONE")
+        elif how == "misconf":
+            admin.config_set("min-replicas-to-write", 0)
+        elif how == "no password":
+            admin.config_set("requirepass", "")
+        elif how == "gone user":
+            admin.execute_command("ACL", "SETUSER", "default", "+evalsha", "+eval")
+        else:
+            admin.execute_command("CLIENT", "UNPAUSE")
+        time.sleep(1.1)
+        assert journal.append(price(1)) == 2
+        assert [event for _, event in journal.events()] == [started(), price(1)]
+
+
+class Torn:
+    """A wire between writer and server that breaks after so many bytes, in one direction."""
+
+    def __init__(self, port: int, up: int | None = None, down: int | None = None) -> None:
+        self.left = {"up": up, "down": down}
+        self.target, self.server = port, socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.open: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            behind = socket.create_connection(("127.0.0.1", self.target))
+            self.open += [client, behind]
+            for one, other, way in ((client, behind, "up"), (behind, client, "down")):
+                threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, way: str) -> None:
+        try:
+            while data := one.recv(65536):
+                left = self.left[way]
+                if left is not None:
+                    data = data[:left]
+                    self.left[way] = left - len(data)
+                if data:
+                    other.sendall(data)
+                if self.left[way] == 0:
+                    break
+        except OSError:
+            pass
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for end in (self.server, *self.open):
+            end.close()
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_connection_cut_at_any_byte_of_an_append_neither_loses_nor_doubles(own: RedisServer, tmp_path: Path, way: str) -> None:
+    """Was it written? The writer cannot know; what it offers again must be stored exactly once."""
+    wire = Torn(own.port)
+    url = SecretStr(f"redis://127.0.0.1:{wire.port}/0")
+    with RedisJournal(RedisConfig(url, f"cut-{way}", timeout_s=0.5), tmp_path) as journal:
+        journal.append(started())
+        n = 0
+        for cut in (1, 2, 3, 5, 17, 60, 200, 700, 900) if way == "up" else (1, 2, 3, 4):
+            journal._failed_at = float("-inf")
+            wire.left[way] = cut
+            batch = [price(n + 1), price(n + 2), price(n + 3)]
+            try:
+                journal.append_many(batch)
+            except JournalWriteError:
+                wire.left[way] = None
+                journal._failed_at = float("-inf")
+                journal.append_many([*batch, price(n + 4)])
+                n += 1
+            wire.left[way] = None
+            n += 3
+        assert [event for _, event in journal.events()] == [started(), *(price(k) for k in range(1, n + 1))]
+        assert journal.verify().sound
+    wire.close()
+
+
+def test_a_server_restarted_from_an_older_file_is_noticed(own: RedisServer, tmp_path: Path) -> None:
+    """Acknowledged, then gone: a restored backup of its folder."""
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append_many([started(), price(1)])
+        own.kill()
+        shutil.copytree(own.folder, tmp_path / "backup")
+        own.start()
+        time.sleep(1.1)
+        with contextlib.suppress(JournalWriteError):
+            journal.append(price(2))
+        time.sleep(1.1)
+        while len(journal) < 4:
+            journal.append(price(len(journal)))
+        own.kill()
+        shutil.rmtree(own.folder)
+        shutil.copytree(tmp_path / "backup", own.folder)
+        own.start()
+        with contextlib.suppress(JournalWriteError):
+            journal.append(price(9))
+        time.sleep(1.1)
+        with pytest.raises(JournalWriteError, match="lost acknowledged events, we are at row 4"):
+            journal.append(price(9))
+    with backend.open() as journal:
+        assert start_from(journal, dict, lambda _p, _e: None).previous.end is RunEnd.DAMAGED
+
+
+def test_a_hostile_key_among_the_snapshots_blocks_nothing(own: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(tmp_path / "account", own)
+    with backend.open() as journal:
+        journal.append(started())
+        own.client().hset(backend.rows.removesuffix("rows") + "snapshots", mapping={"latest": "x", "-1": "[" * 100_000, "²": "x"})
+    with backend.open() as journal:
+        assert remember(journal).previous.end is RunEnd.CRASHED
+        journal.save_snapshot(1, "{}")
+        assert next(iter(journal.snapshots())) == (1, "{}")
+
+
+def test_a_process_number_says_nothing_about_another_machine_of_the_same_name(own: RedisServer, tmp_path: Path) -> None:
+    """Two machines that are both called `trader`: the other one's lease is waited for, whatever runs under that number here."""
+    backend = RedisBackend(tmp_path / "account", own, lease_s=0.8)
+    with backend.open() as journal:
+        journal.append(started())
+        key = backend.rows.removesuffix("rows") + "lease"
+        owner = own.client().get(key).decode()
+    host, pid, unique = owner.split("|")
+    assert int(pid) == os.getpid()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    own.client().set(key, f"{host}|{dead.pid}|{unique}", px=5000)
+    began = time.monotonic()
+    backend.open().close()
+    assert time.monotonic() - began < 1, "the same machine: provably gone"
+    own.client().set(key, f"{socket.gethostname()}|{dead.pid}|{unique}", px=1500)
+    began = time.monotonic()
+    backend.open().close()
+    assert time.monotonic() - began > 1
