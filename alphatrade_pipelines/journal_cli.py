@@ -145,16 +145,22 @@ def export(
         with _reading(journal) as reader:
             count = writer(reader, wanted, from_seq, temporary)
         os.replace(temporary, output)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error.strerror or error}", param_hint="OUTPUT") from error
     finally:
         temporary.unlink(missing_ok=True)
     console.print(f"{count} events written to {output}", soft_wrap=True)
 
 
 def _records(reader: JournalReading, wanted: Filter, from_seq: int) -> Iterator[tuple[Any, Any]]:
-    from alphatrade_pipelines.journal.chain import event_of
+    """Rows to export, each checked against the one before it. Raises JournalDamagedError: a changed row is not handed out as the truth."""
+    from alphatrade_pipelines.journal.chain import START, Link, checked_events
 
-    for row in reader.rows(from_seq):
-        event = event_of(row)
+    before = next(reader.rows(from_seq - 1, from_seq - 1), None) if from_seq > 1 else None
+    if before is None and from_seq > 1:  # its segment is lost: the first row there is has nothing to be checked against
+        before = next(reader.rows(from_seq), None)
+    after = Link(before.seq, before.hash) if before is not None else START
+    for row, event in checked_events(reader.rows(after.seq + 1), after):
         if wanted.admits(event):
             yield row, event
 
@@ -182,7 +188,7 @@ def _export_parquet(reader: JournalReading, wanted: Filter, from_seq: int, path:
     kinds = {"seq": pa.int64(), "at": pa.timestamp("us", tz="UTC"), "type": pa.string(), "symbol": pa.string()}
     schema = pa.schema(list({**kinds, "body": pa.string(), "hash": pa.string()}.items()))
     count, waiting = 0, list[dict[str, Any]]()
-    with pq.ParquetWriter(path, schema) as writer:
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
         for row, event in _records(reader, wanted, from_seq):
             values = (row.seq, event.at, type(event).__name__, symbol_of(event), row.body, row.hash)
             waiting.append(dict(zip(schema.names, values, strict=True)))

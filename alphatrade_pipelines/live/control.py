@@ -1,12 +1,14 @@
 """Requests of people and jobs to a running session, through a folder: one file a request, taken once, kept as a record.
 
-Files appear by rename, so a half-written request is never read. The session moves a request to ``taken/`` once it stands in the journal:
+Files appear by rename, so a half-written request is never read; where there is no room for its text, the name of an empty file says what is
+asked. The session moves a request to ``taken/`` once it stands in the journal:
 one that a crash came before is heard by the next session, at worst a second time, which does no harm to any of them. A session that ends
 in peace carries nothing over to the next.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -36,8 +38,13 @@ class ControlInbox:
         waiting = len(list(self.folder.glob("*.json"))) + len(list(self._taken.glob("*.json")))
         name = f"{waiting:08d}-{uuid.uuid4().hex}"
         temporary = self.folder / f".{name}"
-        temporary.write_text(json.dumps({"request": request, "who": who}))
-        os.replace(temporary, self.folder / f"{name}.json")
+        try:
+            temporary.write_text(json.dumps({"request": request, "who": who}))
+            os.replace(temporary, self.folder / f"{name}.json")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            os.replace(temporary, self.folder / f"{name}.{request}.json")  # a full disk still takes a name
         return name
 
     def take(self) -> list[OperatorRequest]:
@@ -48,7 +55,8 @@ class ControlInbox:
                 continue
             self._handed_out.add(path.name)
             try:
-                content = json.loads(path.read_text())
+                text = path.read_text()
+                content = json.loads(text) if text else {"request": Path(path.stem).suffix[1:], "who": "somebody, on a full disk"}
                 found.append(OperatorRequest(str(content["request"]), str(content["who"]), path.name))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.error("unreadable operator request", path=str(path), error=str(error))

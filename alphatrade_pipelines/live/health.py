@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -30,11 +31,18 @@ class Heartbeat:
 
 
 def write_heartbeat(path: Path, beat: Heartbeat) -> None:
-    """Replace the file in one step."""
+    """Replace the file in one step; on a full disk, overwrite it where it is. Raises OSError when that fails too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{beat.pid}")
-    temporary.write_text(json.dumps(asdict(beat), default=str))
-    os.replace(temporary, path)
+    temporary, text = path.with_name(f".{path.name}.{beat.pid}"), json.dumps(asdict(beat), default=str)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        with path.open("r+") as file:
+            file.write(text)
+            file.truncate()
 
 
 def read_heartbeat(path: Path) -> Heartbeat | None:

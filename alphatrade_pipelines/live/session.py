@@ -291,12 +291,23 @@ class LiveSession:
         """Heartbeat and operator requests; runs in the loop, so that a stuck loop stops beating."""
         while True:
             if self.config.heartbeat is not None:
-                write_heartbeat(self.config.heartbeat, self._beat())
+                self._write_beat(self.config.heartbeat)
             if self.around.control is not None:
                 for request in self.around.control.take():
                     self.inbox.put(request)
             self._report()
             await asyncio.sleep(self.config.heartbeat_every_s)
+
+    def _write_beat(self, path: Path) -> None:
+        """A disk that does not even take this must not end the protection of a position."""
+        vitals = self.shell.vitals
+        try:
+            write_heartbeat(path, self._beat())
+            vitals.good("heartbeat")
+        except OSError as error:
+            if "heartbeat" not in vitals.troubles:
+                log.error("heartbeat not written", path=str(path), error=str(error))
+            vitals.bad("heartbeat", str(error))
 
     def _beat(self) -> Heartbeat:
         state = "stopping" if self.stopping is not None else str(self.shell.engine.state.trading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,10 +11,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alphatrade_pipelines.cli import app
-from alphatrade_pipelines.journal import Snapshotter, SqliteJournal
+from alphatrade_pipelines.journal import JournalDamagedError, JournalError, Snapshotter, SqliteJournal
+from alphatrade_pipelines.journal.chain import row_hash
 from alphatrade_pipelines.live.memory import remember
-from alphatrade_pipelines.trading.codec import decode_event
-from tests.journal.stories import RedisBackend
+from alphatrade_pipelines.trading.codec import decode_event, encode_event
+from tests.journal.stories import RedisBackend, SqliteBackend
+from tests.journal.test_contract import _push
+from tests.journal.test_full_disk import fill, small_disk  # noqa: F401 - a fixture
 from tests.journal.test_snapshots import EVENTS
 from tests.tools.redis_server import RedisServer
 
@@ -153,3 +157,89 @@ def test_the_commands_read_redis_when_told_so(redis_server: RedisServer, tmp_pat
     assert f"sound: {len(EVENTS)} events" in done.output
     assert f"of {len(EVENTS)} events" in run("show", "--last", 5).output
     assert "fingerprint" in run("replay").output
+
+
+def hostile(path: Path, seq: int, body: str) -> None:
+    backend = SqliteBackend(path.parent)
+    backend.path = path
+    backend.corrupt(seq, body)
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.parquet", "-"])
+@pytest.mark.parametrize("from_seq", [1, 7, 8, 9])
+def test_an_export_never_hands_out_a_changed_row(path: Path, tmp_path: Path, name: str, from_seq: int) -> None:
+    """The row is a sound event and only its hash tells: whoever reads the export would take it for the truth."""
+    hostile(path, 8, encode_event(EVENTS[7]).replace("AAPL", "IBM") if "AAPL" in encode_event(EVENTS[7]) else encode_event(EVENTS[20]))
+    output = name if name == "-" else tmp_path / name
+    done = run("export", output, "--journal", path, "--from-seq", from_seq)
+    assert done.exit_code == (1 if from_seq <= 8 else 0), "the rows after it are sound"
+    assert from_seq > 8 or "row 8 does not match its hash" in str(done.exception)
+    assert from_seq > 8 or not list(tmp_path.glob("*events*"))
+
+
+def test_export_may_begin_anywhere_in_a_sound_journal(path: Path, tmp_path: Path) -> None:
+    for first in (1, 2, len(EVENTS), len(EVENTS) + 1):
+        done = run("export", tmp_path / f"{first}.jsonl", "--journal", path, "--from-seq", first)
+        assert done.exit_code == 0, done.output
+        assert len((tmp_path / f"{first}.jsonl").read_text().splitlines()) == len(EVENTS) + 1 - first
+
+
+def test_an_export_onto_a_full_disk_is_one_message_and_leaves_nothing(small_disk: Path, path: Path) -> None:  # noqa: F811
+    fill(small_disk)
+    for name in ("events.jsonl", "events.parquet"):
+        done = run("export", small_disk / name, "--journal", path)
+        assert done.exit_code == 2
+        assert "No space left" in " ".join(done.output.replace("│", " ").split())
+    assert [item.name for item in small_disk.iterdir()] == ["ballast"]
+
+
+def test_verify_says_that_the_end_is_missing(path: Path) -> None:
+    backend = SqliteBackend(path.parent)
+    backend.path = path
+    backend.cut(60)
+    done = run("verify", "--journal", path)
+    assert done.exit_code == 1
+    assert f"row {len(EVENTS)} had been acknowledged" in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("change", ["parts", "fingerprints", "head", "list", "deep"])
+def test_replay_passes_over_a_hostile_snapshot(path: Path, change: str) -> None:
+    snapshot = path.with_name(path.name + ".snapshot-50")
+    record = json.loads(snapshot.read_text())
+    if change == "parts":
+        record = {**record, "parts": {"core": 3}, "fingerprints": {}}
+    elif change == "fingerprints":
+        record["fingerprints"] = []
+    elif change == "head":
+        record["head"] = {}
+    text = {"list": "[]", "deep": "[" * 100_000}.get(change, json.dumps(record))
+    snapshot.write_text(text)
+    done = run("replay", "--journal", path)
+    assert done.exit_code == 0, done.exception
+    assert "not used" in done.output
+
+
+def test_replay_of_a_journal_that_cannot_be_applied_names_the_row(path: Path) -> None:
+    with SqliteJournal(path) as journal:
+        body = encode_event(EVENTS[0]).replace('"config":"', '"config":"x')
+        _push(journal, len(EVENTS) + 1, body, row_hash(journal.head, len(EVENTS) + 1, body))
+    done = run("replay", "--journal", path)
+    assert isinstance(done.exception, JournalDamagedError)
+    assert f"row {len(EVENTS) + 1} cannot be applied" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", [("verify",), ("show",), ("replay",), ("export", "-")])
+@pytest.mark.parametrize("place", ["folder", "socket", "loop", "journal.sqlite-wal"])
+def test_what_is_no_file_is_said(tmp_path: Path, command: tuple[str, ...], place: str) -> None:
+    path = tmp_path / place
+    if place == "folder":
+        path.mkdir()
+    elif place == "socket":
+        os.mkfifo(path)
+    elif place == "loop":
+        path.symlink_to(path)
+    else:
+        path.write_bytes(b"x" * 5000)
+    done = run(*command, "--journal", path)
+    assert done.exit_code in (1, 2)
+    assert done.exception is None or isinstance(done.exception, SystemExit | JournalError), repr(done.exception)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,12 @@ from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.launch import open_session
 from alphatrade_pipelines.live.lockstep import Lockstep
 from alphatrade_pipelines.live.memory import remember
+from alphatrade_pipelines.live.session import WallClock
 from alphatrade_pipelines.live.status import SessionStatus, StopSwitch
+from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.trading.domain import StopPolicy
-from alphatrade_pipelines.trading.events import Event, JournalStateSeen, OrderIntended, SessionStarted
+from alphatrade_pipelines.trading.events import Event, JournalStateSeen, OperatorAsked, OrderIntended, SessionEnded, SessionStarted
+from tests.journal.stories import SqliteBackend
 from tests.live.world import journal_of, play, venue, world
 from tests.tools.redis_server import RedisServer
 
@@ -188,3 +194,75 @@ async def test_a_session_on_redis_survives_the_servers_death(tmp_path: Path) -> 
             assert [event.writable for event in marks] == [False, True]
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("gone", ["heartbeat", "everything"])
+async def test_a_disk_that_takes_nothing_at_all_halts_entries_and_an_exit_goes_out(tmp_path: Path, gone: str) -> None:
+    """Heartbeat, control folder, snapshots and journal lie on the same disk: none of them may end the session."""
+    small, switch = world(*SMALL), StopSwitch()
+    folder = tmp_path / "account"
+    taken_at: list[float] = []
+
+    def take_away(status: SessionStatus) -> None:
+        if len(status.positions) >= 2 and not taken_at:
+            taken_at.append(time.monotonic())
+            if gone == "everything":
+                shutil.rmtree(folder)
+                folder.write_text("somebody's file")
+            else:
+                (folder / "heartbeat.json").unlink()
+                (folder / "heartbeat.json").mkdir()
+        elif taken_at and time.monotonic() > taken_at[0] + 0.5:  # several beats later
+            switch.request(StopPolicy.FLATTEN, "flatten")
+
+    async with venue(small) as (server, url, admin):
+        setup = small.setup(url, folder, observers=(take_away,))
+        with open_session(replace(setup, session=replace(setup.session, status_every_s=0.1))) as session:
+            result = await session.run(Lockstep(admin, small.sessions, 0.4), switch)
+        assert taken_at
+        assert server.exchange.positions() == []
+        assert server.exchange.ledger.duplicate_intents == []
+        assert server.exchange.ledger.unprotected_seconds == {}
+    assert result.reason == "flatten"
+    assert result.clean == (gone == "heartbeat")
+
+
+async def test_a_start_that_found_damage_and_no_broker_leaves_the_next_one_halted(tmp_path: Path) -> None:
+    """Damage, then hours without a broker, then a relaunch: what was lost may have been a halt."""
+    small = world(*SMALL)
+    with SqliteJournal(tmp_path / "journal.sqlite") as journal:
+        journal.append_many([SessionEnded(datetime(2012, 10, 1, tzinfo=UTC), "x")] * 3)
+    SqliteBackend(tmp_path).corrupt(2, "{}")
+    setup = small.setup("http://127.0.0.1:9", tmp_path)
+    setup = replace(setup, session=replace(setup.session, connect_patience_s=0.2))
+    with open_session(setup) as session, pytest.raises(BrokerUnavailableError):
+        await session.run(WallClock())
+    async with venue(small) as (server, url, admin):
+        result = await play(small.setup(url, tmp_path), admin, small.sessions)
+        assert result.status.state == "halted"
+        assert result.status.previous_run.startswith("damaged")
+        assert server.exchange.positions() == []
+
+
+async def test_a_session_killed_between_its_first_event_and_the_halt_leaves_the_next_one_halted(tmp_path: Path) -> None:
+    small = world(*SMALL)
+    with SqliteJournal(tmp_path / "journal.sqlite") as journal:
+        journal.append_many([SessionEnded(datetime(2012, 10, 1, tzinfo=UTC), "x")] * 3)
+    SqliteBackend(tmp_path).corrupt(2, "{}")
+
+    class Dies(SqliteJournal):
+        def append_many(self, events: Sequence[Event]) -> int:
+            if any(isinstance(event, OperatorAsked) for event in events):
+                raise JournalFencedError("kill -9 came first")
+            return super().append_many(events)
+
+    async with venue(small) as (server, url, admin):
+        setup = small.setup(url, tmp_path, journal=lambda folder: Dies(folder / "journal.sqlite"))
+        with pytest.raises(JournalFencedError):
+            await play(setup, admin, small.sessions)
+        assert [type(event).__name__ for event in journal_of(tmp_path)] == ["SessionEnded", "SessionStarted"]
+    async with venue(small) as (server, url, admin):
+        result = await play(small.setup(url, tmp_path), admin, small.sessions)
+        assert result.status.state == "halted"
+        assert result.status.previous_run.startswith("crashed")
+        assert server.exchange.positions() == []

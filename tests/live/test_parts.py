@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -39,6 +40,7 @@ from alphatrade_pipelines.live.telemetry import Telemetry
 from alphatrade_pipelines.live.wire import WireError, corporate_actions, instant, trade_update
 from alphatrade_pipelines.market import SessionCalendar, Timeframe
 from alphatrade_pipelines.trading.domain import StopPolicy
+from tests.journal.test_full_disk import fill, small_disk  # noqa: F401 - a fixture
 from tests.live.hostile import order_json
 from tests.live.world import CALENDAR, world
 
@@ -266,6 +268,26 @@ def test_heartbeat_round_trip(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(ValueError, match="expected a heartbeat"):
         read_heartbeat(path)
+
+
+def test_a_heartbeat_goes_on_beating_on_a_full_disk(small_disk: Path) -> None:  # noqa: F811
+    """Or the watchdog would end a session that is just leaving its positions."""
+    path = small_disk / "live" / "beat.json"
+    beat = Heartbeat(AT, AT, 12, "run", "sim", "active", True, ("SPY",))
+    write_heartbeat(path, beat)
+    fill(small_disk)
+    for later in (replace(beat, at=AT + timedelta(seconds=1), naked=("SPY", "QQQ", "IWM")), replace(beat, at=AT + timedelta(seconds=2))):
+        write_heartbeat(path, later)
+        assert read_heartbeat(path) == later
+
+
+def test_a_request_reaches_the_session_on_a_full_disk(small_disk: Path) -> None:  # noqa: F811
+    control = ControlInbox(small_disk / "control")
+    control.ask("halt", "me")
+    fill(small_disk)
+    control.ask("flatten", "me")
+    assert [one.request for one in ControlInbox(small_disk / "control").take()] == ["halt", "flatten"]
+    assert [one.request for one in ControlInbox(small_disk / "control").take()] == ["halt", "flatten"], "until they stand in the journal"
 
 
 def test_metrics_are_served_on_loopback() -> None:
