@@ -106,13 +106,16 @@ def reset(state: LimitState) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an entry asks for: shares, their value and side (+1 long, -1 short), and the volatility it was sized with."""
+    """What an entry asks for: shares, their value and side (+1 long, -1 short), and the volatility it was sized with.
+
+    ``counted``: its decision is among the session's entries already (it is tried again)."""
 
     symbol: str
     qty: Decimal
     value: Decimal
     sign: int
     volatility: float
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def check_entry(state: LimitState, config: LimitsConfig, claim: Claim, book: Boo
     """The first limit an entry would break, or None."""
     for code, detail in state.tripped.items():
         return Denial(code, detail)
-    if state.trades >= config.max_trades_a_day:
+    if state.trades - claim.counted >= config.max_trades_a_day:
         return Denial("LIMIT_TRADES_A_DAY", f"{state.trades} entries this session, at most {config.max_trades_a_day}")
     if book.positions >= config.max_positions:
         return Denial("LIMIT_POSITIONS", f"{book.positions} positions open or on their way, at most {config.max_positions}")

@@ -53,7 +53,7 @@ from alphatrade_pipelines.trading.reading import read_broker, see_account
 from alphatrade_pipelines.trading.refusals import entry_refused, exit_refused, protection_refused, trim_refused
 from alphatrade_pipelines.trading.rejections import Rejection, classify
 from alphatrade_pipelines.trading.resending import still_wanted
-from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, index, index_all, see_order
+from alphatrade_pipelines.trading.sighting import adopt_closing, drop_plan, end_exits, index, index_all, see_order
 from alphatrade_pipelines.trading.state import CoreState, ExitSaga, Plan, Session
 
 LOST = "the broker no longer knows it"
@@ -66,6 +66,7 @@ def apply(state: CoreState, event: Event) -> None:
     if state.now is None or event.at > state.now:
         state.now = event.at
     _HANDLERS[type(event)](state, event)
+    end_exits(state)
     note_word(state, event)
     for symbol in _touched(state, event):
         note_exposure(state, symbol)

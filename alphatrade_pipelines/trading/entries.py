@@ -50,21 +50,20 @@ def retry_entry(state: CoreState, symbol: str) -> Iterator[Item]:
     if retry is None or state.clock < retry.not_before or is_broker_stale(state):
         return  # after a night the read asked for at the same tick is still on its way
     signal = state.signals[symbol]
-    denial = entry_denial(state, signal)
+    denial = entry_denial(state, signal) or _limit_denial(state, signal, retry.qty, counted=True)
     yield _denied(state, signal, denial) if denial else _bracket(state, signal, retry.qty, retry.attempt, retry.stop, retry.target)
 
 
 def withdraw_entries(state: CoreState, symbol: str) -> Iterator[Item]:
-    """Cancel what is left of entries that may not go on: the session stops or is halted, or a partial fill waited too long."""
+    """Cancel what is left of entries that may not go on: the session stops or is halted, a partial fill waited too long, or a split
+    made another order of it (the same number of shares at another price)."""
     halted = state.trading is TradingState.HALTED
     reason = "stop" if state.stopping in (StopPolicy.PROTECT, StopPolicy.FLATTEN) else "halted" if halted else ""
     if not reason and partial_entry_waited(state, symbol):
         reason = "partial_entry"
-    if not reason:
-        return
     for order in state.live_orders(symbol):
-        if order.remaining_entry and order.parent_live:
-            yield from cancel_group(state, order, reason)
+        if (reason or order.outdated) and order.remaining_entry and order.parent_live:
+            yield from cancel_group(state, order, reason or "split")
 
 
 def exposure(state: CoreState, symbol: str) -> Book:
@@ -115,9 +114,14 @@ def _size_denial(state: CoreState, signal: Signal, size: PositionSize) -> Denial
     if size.qty <= 0:
         used = f"p {size.probability:.4f}, b {size.payoff:.4f}, Kelly {size.kelly:.4f}"
         return Denial(f"SIZE_{size.binding.upper()}", used)
+    return _limit_denial(state, signal, size.qty, counted=False)
+
+
+def _limit_denial(state: CoreState, signal: Signal, qty: Decimal, *, counted: bool) -> Denial | None:
+    """The limit or the lack of funds that forbids these shares now; ``counted``: they are tried again."""
     assert state.account is not None
-    value = size.qty * _price(state, signal.symbol)
-    claim = Claim(signal.symbol, size.qty, value, 1 if signal.side is Side.BUY else -1, signal.volatility)
+    value = qty * _price(state, signal.symbol)
+    claim = Claim(signal.symbol, qty, value, 1 if signal.side is Side.BUY else -1, signal.volatility, counted)
     limited = check_entry(state.limits, state.config.limits, claim, exposure(state, signal.symbol))
     if limited is not None:
         return limited

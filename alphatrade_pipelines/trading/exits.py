@@ -46,11 +46,13 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
 
 
 def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[Item]:
-    """Ask once to cancel a group; ask for the order, read the broker, and ask again, when no word came for ``cancel_retry_s``."""
-    target, asked = order.cancel_target, order.cancel_asked_at
+    """Ask once to cancel a group; ask for the order, read the broker, and ask again, when no word came for ``cancel_retry_s`` (for
+    ``retry_longest_s`` while the market is closed and the broker says that it is at it: that may last until the open)."""
+    config, target, asked = state.config, order.cancel_target, order.cancel_asked_at
     if target is None:
         return
-    if asked is not None and state.clock - asked < timedelta(seconds=state.config.cancel_retry_s):
+    patience = config.retry_longest_s if order.is_cancelling and not state.market_open else config.cancel_retry_s
+    if asked is not None and state.clock - asked < timedelta(seconds=patience):
         return
     if asked is not None:
         yield ProbeOrder(order.request.client_order_id)
@@ -59,8 +61,10 @@ def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[I
 
 
 def _cancel_strangers(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
+    patience = timedelta(seconds=state.config.cancel_retry_s)
     for _, stranger in sorted(state.strangers.items()):
-        if stranger.order.symbol == symbol and stranger.cancel_asked_at is None:
+        waited = stranger.cancel_asked_at is None or state.clock - stranger.cancel_asked_at >= patience
+        if stranger.order.symbol == symbol and waited:
             yield CancelIntended(state.clock, stranger.cancel_target, symbol, reason)
 
 

@@ -209,6 +209,11 @@ class LocalOrder:
         return stops[0] if len(stops) == 1 else None
 
     @property
+    def is_cancelling(self) -> bool:
+        """The broker says that a cancellation is under way."""
+        return any(link.status == "pending_cancel" for group in (self.chain, self.legs) for link in group.values())
+
+    @property
     def cancel_target(self) -> str | None:
         """The broker id whose cancellation ends the whole group, or None when nothing of it is live."""
         if self.parent_live:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alphatrade_pipelines.risk import limits as risk_limits
@@ -23,12 +23,22 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
     state.executions[key] = None
     state.executed[execution.broker_id] = state.executed.get(execution.broker_id, Decimal(0)) + execution.qty
     if execution.at < state.adopted.get(execution.symbol, execution.at):
-        return False  # older than the broker's position that was adopted: contained in it
+        # older than the broker's position that was adopted: contained in it, unless it came while that was read
+        state.look_again_at = state.clock + timedelta(seconds=state.config.activity_guard_s + 1.0)
+        return False
     signed = execution.qty if execution.side is Side.BUY else -execution.qty
     held = state.positions.get(execution.symbol)
     state.counted.append(Counted(execution, held.avg_price if held is not None else None))
     _move(state, execution.symbol, signed, execution.price, execution.at)
+    if held is None and _only_closes(state, execution.broker_id):
+        state.positions[execution.symbol].flipped = True
     return True
+
+
+def _only_closes(state: CoreState, broker_id: str) -> bool:
+    """An order of ours that may close but never open: an exit, protection, a leg."""
+    order = state.orders.get(state.by_broker.get(broker_id, ""))
+    return order is not None and (order.purpose not in ("entry", "slice") or broker_id in order.legs)
 
 
 def execution_key(execution: Execution) -> str:
@@ -74,6 +84,8 @@ def split(state: CoreState, symbol: str, ratio: Decimal) -> None:
     if plan is not None:
         cent = Decimal("0.01")
         plan.stop, plan.target = (plan.stop / ratio).quantize(cent), (plan.target / ratio).quantize(cent)
+    if state.entry_retries.pop(symbol, None) is not None and held is None:
+        state.plans.pop(symbol, None)
     for order in state.live_orders(symbol):
         order.outdated = True
 
@@ -107,7 +119,7 @@ def _move(state: CoreState, symbol: str, signed: Decimal, price: Decimal, at: da
     if held.qty * direction <= 0:
         _close_trade(state, held)
         if held.qty:
-            state.positions[symbol] = Position(symbol, held.qty, price, Decimal(0), at, len(state.positions) + 1)
+            state.positions[symbol] = Position(symbol, held.qty, price, Decimal(0), at, len(state.positions) + 1, flipped=True)
         _forget_if_flat(state, symbol)
 
 

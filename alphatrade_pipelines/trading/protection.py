@@ -69,7 +69,7 @@ def _heard_recently(state: CoreState, symbol: str) -> bool:
 def _is_wrong_way(state: CoreState, held: Position) -> bool:
     plan = state.plans.get(held.symbol)
     if plan is None:
-        return held.qty < 0 and not state.config.allow_short
+        return held.flipped or (held.qty < 0 and not state.config.allow_short)
     return (held.qty > 0) != (plan.side is Side.BUY)
 
 

@@ -27,6 +27,8 @@ def still_wanted(state: CoreState, order: LocalOrder) -> bool:
     """Would the core send exactly this order now?"""
     symbol = order.request.symbol
     held = state.positions.get(symbol)
+    if order.outdated:
+        return False
     if order.purpose == "entry":
         may_enter = state.trading is TradingState.ACTIVE and symbol not in state.exits and held is None
         return may_enter and order.sends < MAX_ENTRY_SENDS and _is_fresh(state, state.decided.get(symbol))
@@ -38,7 +40,7 @@ def still_wanted(state: CoreState, order: LocalOrder) -> bool:
     if held is None or order.request.qty > abs(held.qty):
         return False
     closes = (order.request.side.value == "sell") == (held.qty > 0)
-    return closes and (order.purpose == "exit") == (symbol in state.exits) and not order.outdated
+    return closes and (order.purpose == "exit") == (symbol in state.exits)
 
 
 def settle_unsettled(state: CoreState, symbol: str) -> Iterator[Command | Event]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from alphatrade_pipelines.trading.domain import BrokerOrder, OrderClass, OrderKind, OrderRequest, Side, TimeInForce
+from alphatrade_pipelines.trading.domain import TERMINAL_STATUSES, BrokerOrder, OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import BrokerSeen
 from alphatrade_pipelines.trading.ids import exit_decision
 from alphatrade_pipelines.trading.orders import LocalOrder, Phase, is_leg, observe, observe_leg
@@ -46,11 +46,21 @@ def _note_consequences(state: CoreState, order: LocalOrder, before: str) -> None
     if order.phase is Phase.CLOSED:
         drop_plan(state, order)
     if order.status == "rejected" and before != "rejected":  # accepted first (HTTP 200), rejected afterwards, without a word why
-        _rejected_late(state, order)
+        _taken_back(state, order, "accepted, then rejected")
+    elif order.status in ("canceled", "expired") and before not in TERMINAL_STATUSES and _ended_young(state, order):
+        _taken_back(state, order, f"accepted, then {order.status}")
 
 
-def _rejected_late(state: CoreState, order: LocalOrder) -> None:
-    order.reason = "accepted, then rejected"
+def _ended_young(state: CoreState, order: LocalOrder) -> bool:
+    """Nobody of us asked for its end, nothing of it has filled, and it was sent a moment ago: sent again at once it would end at once."""
+    if order.cancel_asked_at is not None or any(filled for _, filled in order.fills()):
+        return False
+    held = order.request.symbol in state.positions and not order.outdated
+    return held and state.clock - order.intended_at < timedelta(seconds=state.config.retry_longest_s)
+
+
+def _taken_back(state: CoreState, order: LocalOrder, reason: str) -> None:
+    order.reason = reason
     if order.purpose == "exit":
         exit_refused(state, order.request.symbol, Rejection.OTHER, None)
     elif order.purpose == "protect":
@@ -98,9 +108,17 @@ def drop_plan(state: CoreState, order: LocalOrder) -> None:
     """An entry ended: without a position there is nothing left to plan or to leave."""
     if order.purpose == "slice":
         forget_plan(state, order.request.symbol, [order])
-    if order.purpose == "entry" and order.request.symbol not in state.positions and not order.filled_qty:
+    if order.purpose == "entry" and order.request.symbol not in state.positions and not state.owes_executions(order):
         state.plans.pop(order.request.symbol, None)
         state.exits.pop(order.request.symbol, None)
+
+
+def end_exits(state: CoreState) -> None:
+    """An exit is over once nothing of its symbol is held, at the broker or still to come, whatever took it away."""
+    for symbol in [symbol for symbol in state.exits if symbol not in state.positions]:
+        if symbol not in state.live and symbol not in state.entry_retries and symbol not in state.parents:
+            state.exits.pop(symbol)
+            state.plans.pop(symbol, None)
 
 
 def adopt_closing(state: CoreState, seen: BrokerOrder) -> None:

@@ -58,6 +58,7 @@ class Position:
     realized: Decimal
     opened_at: datetime
     concurrent: int  # most positions open at the same time during its life, itself included
+    flipped: bool = False  # opened by an order that was to close: what was held had been closed already, or was less
 
 
 @dataclass(slots=True)
