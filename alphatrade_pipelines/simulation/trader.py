@@ -16,6 +16,7 @@ from alphatrade_pipelines.live.session import LiveSession
 from alphatrade_pipelines.simulation.story import Story
 from alphatrade_pipelines.simulation.tape import TIMEFRAME
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
+from alphatrade_pipelines.trading.coverage import exposed_qty
 from alphatrade_pipelines.trading.domain import ModelRef, Side, Signal
 from alphatrade_pipelines.trading.state import CoreState
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
@@ -171,9 +172,10 @@ class SimulatedPace:
         self._quiet += 1
         if seen != self._seen:
             self._seen, self._quiet = seen, 0
-        urgent = not state.ready or _is_waiting_for_an_answer(state) or any("unprotected" in item for item in business)
+        exposed = any(exposed_qty(state, symbol) for symbol in state.positions)
+        urgent = not state.ready or exposed or _is_waiting_for_an_answer(state) or any("unprotected" in item for item in business)
         if urgent and self._exchange.market_open:
-            return 1.0 if self._quiet < 12 else 4.0 if self._quiet < 30 else 15.0
+            return 1.0 if self._quiet < 12 else 3.0 if exposed or self._quiet < 30 else 15.0
         if urgent and self._quiet < 5:
             return 2.0
         if self._quiet < 12 and not self._venue.agrees(session):

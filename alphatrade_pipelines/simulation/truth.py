@@ -70,7 +70,6 @@ class Look:
 
     state: CoreState | None
     paused: str
-    resting: frozenset[str] = frozenset()  # symbols in which the trader waits after a refusal
 
 
 @dataclass(slots=True)

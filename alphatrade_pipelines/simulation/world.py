@@ -513,7 +513,7 @@ class World:
             return "a cancel is pending"
         if any(a.fault.kind.name in ("stale_views", "clock_skew") and not a.over for a in self.server.injector.faults.values()):
             return "views lie"
-        if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.retry_longest_s + 1.0:
+        if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.exit_backoff_s(99, len(SYMBOLS)) + 1.0:
             return "waiting after a refusal"
         return ""
 

@@ -151,13 +151,20 @@ def _account_seen(state: CoreState, event: AccountSeen) -> None:
     see_account(state, event.account)
 
 
+def _before_resending(state: CoreState, order: LocalOrder) -> timedelta:
+    """What protects or closes waits as a refused exit does: the position may stand without a stop meanwhile."""
+    config = state.config
+    opens = order.purpose in ("entry", "slice")
+    return timedelta(seconds=config.backoff_s(order.sends) if opens else config.exit_backoff_s(order.sends, len(state.exposed)))
+
+
 def _order_intended(state: CoreState, event: OrderIntended) -> None:
     state.touched[event.request.symbol] = event.at
     request, symbol = event.request, event.request.symbol
     known = state.orders.get(request.client_order_id)
     if known is not None:  # the broker provably lacked it: the same order is sent again under the same name
         known.phase, known.sends, known.unsent = Phase.INTENDED, known.sends + 1, False
-        known.next_try = event.at + timedelta(seconds=state.config.backoff_s(known.sends))
+        known.next_try = event.at + _before_resending(state, known)
         index(state, known)
         return
     parent_state.slice_intended(state, event)
@@ -222,7 +229,7 @@ def _submit_ended(state: CoreState, event: SubmitEnded) -> None:
         order.phase = Phase.UNKNOWN
     elif event.outcome is Outcome.UNSENT:
         order.phase, order.unsent = Phase.UNKNOWN, True
-        order.next_try = state.clock + timedelta(seconds=state.config.backoff_s(order.sends))
+        order.next_try = state.clock + _before_resending(state, order)
     else:
         _refused(state, order, event)
     index(state, order)

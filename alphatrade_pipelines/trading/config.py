@@ -22,7 +22,9 @@ class CoreConfig:
     Entries: not below ``min_entry_qty`` shares when they are halved; not on a last price older than ``price_max_age_s``; with
     ``entries_when_closed`` they queue for the open; none in the last ``no_entry_before_close_s`` of a session.
     Exits: ``exit_market_attempts`` at market, then ``exit_limit_attempts`` at a limit ``exit_limit_collar`` through the last price (moved
-    after ``exit_reprice_s`` without a fill), then the broker is asked to close; an exit at rest for ``exit_stalled_s`` alarms.
+    after ``exit_reprice_s`` without a fill), then the broker is asked to close; an exit at rest for ``exit_stalled_s`` alarms. What
+    closes or protects and was refused, or never arrived, waits at most ``exit_retry_longest_s``: the position may have no stop, and what
+    stood in the way may be gone at any moment. Where many wait, the broker's rate limit comes first: ``exit_retry_spacing_s`` for each.
     ``protection_bound_s``: open-market time a position may stand exposed before that is a breach; ``protection_renew_days``: age at which
     protection is renewed, ahead of the 90 days after which Alpaca ages orders out.
     A rate limit's own reset is honoured up to ``retry_after_longest_s``.
@@ -46,6 +48,8 @@ class CoreConfig:
     cancel_retry_s: float = 5.0
     retry_first_s: float = 1.0
     retry_longest_s: float = 60.0
+    exit_retry_longest_s: float = 5.0
+    exit_retry_spacing_s: float = 2.0
     retry_after_longest_s: float = 120.0
     halt_retry_s: float = 30.0
     max_entry_attempts: int = 4
@@ -70,6 +74,11 @@ class CoreConfig:
         """Inverse of ``to_json``. Raises CodecError on unknown or ill-typed fields."""
         config: CoreConfig = from_plain(cls, json.loads(text))
         return config
+
+    def exit_backoff_s(self, attempts: int, waiting: int) -> float:
+        """Seconds to wait after the ``attempts``-th failure to close or to protect, while ``waiting`` positions wait so."""
+        longest = max(self.exit_retry_longest_s, self.exit_retry_spacing_s * waiting)
+        return min(self.backoff_s(attempts), longest)
 
     def backoff_s(self, attempts: int) -> float:
         """Seconds to wait after the ``attempts``-th failure: doubling from ``retry_first_s`` up to ``retry_longest_s``."""

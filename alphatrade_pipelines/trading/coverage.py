@@ -8,6 +8,7 @@ from alphatrade_pipelines.trading.domain import BrokerOrder, Side
 from alphatrade_pipelines.trading.state import CoreState
 
 ZERO = Decimal(0)
+LEAVING = ("exit", "trim", "unwind")  # purposes of orders that close
 
 
 def covered_qty(state: CoreState, symbol: str) -> Decimal:
@@ -28,7 +29,10 @@ def uncovered_qty(state: CoreState, symbol: str) -> Decimal:
 
 def leaving_qty(state: CoreState, symbol: str) -> Decimal:
     """Shares that orders of ours at the broker are selling (or buying back) right now."""
-    return sum((order.open_qty for order in state.live_orders(symbol) if order.purpose in ("exit", "trim", "unwind")), ZERO)
+    held = state.positions.get(symbol)
+    way = Side.SELL if held is None or held.qty > 0 else Side.BUY
+    leaving = (order for order in state.live_orders(symbol) if order.purpose in LEAVING and (held is None or order.request.side is way))
+    return sum((order.open_qty for order in leaving), ZERO)
 
 
 def exposed_qty(state: CoreState, symbol: str) -> Decimal:

@@ -2,8 +2,9 @@
 
 The ladder, climbed by refusals that will not pass by themselves: market orders -> limit orders through the market (moved after it while
 they rest) -> the broker's own "close this position" -> from the first rung again. It has no end but a flat position: each refusal waits a
-little longer (at most ``retry_longest_s``), the first one cancels orders of others that hold the shares, and an alarm sounds from the
-``attempts_before_alarm``-th attempt on, and when an accepted exit rests. Cancels and exits are never checked against limits.
+little longer (at most ``exit_retry_longest_s``, where few wait), the first one cancels orders of others that hold the shares, and an
+alarm sounds from the ``attempts_before_alarm``-th attempt on, each time they have doubled, and when an accepted exit rests. An exit that
+sells what is no longer held (the position was turned round by hand) is cancelled. Cancels and exits are never checked against limits.
 
 The saga lives in the state (``state.exits``); every step is derived from what is known now, so it resumes anywhere after a crash.
 """
@@ -36,13 +37,18 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
     """The next step out of ``symbol``; nothing while a step waits for the broker."""
     saga = state.exits.get(symbol)
     why = saga.reason if saga else reason
-    resting = [order for order in state.live_orders(symbol) if order.purpose != "exit" and order.cancel_target]
+    resting = [order for order in state.live_orders(symbol) if order.cancel_target and not _is_leaving(state, order)]
     for order in resting:
         yield from cancel_group(state, order, f"{EXIT_REASON}{why}")
     if saga is not None and saga.next_try is not None:
         yield from _cancel_strangers(state, symbol, f"{EXIT_REASON}{why}")
     if not resting:
         yield from _close(state, symbol, why)
+
+
+def _is_leaving(state: CoreState, order: LocalOrder) -> bool:
+    held = state.positions.get(order.request.symbol)
+    return order.purpose == "exit" and (held is None or (order.request.side is Side.SELL) == (held.qty > 0))
 
 
 def cancel_group(state: CoreState, order: LocalOrder, reason: str) -> Iterator[Item]:
@@ -91,7 +97,7 @@ def _close(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
 def _next_rung(state: CoreState, held: Position, qty: Decimal, reason: str, saga: ExitSaga | None) -> Iterator[Item]:
     symbol, config = held.symbol, state.config
     attempts = saga.attempts if saga else 0
-    if attempts >= config.attempts_before_alarm:
+    if _is_worth_an_alarm(attempts, config.attempts_before_alarm):
         yield RaiseAlert("CRITICAL", "EXIT_REFUSED", f"{symbol}: {attempts} attempts to leave {held.qty} shares ({reason}) failed so far")
     plan, attempt = state.plans.get(symbol), state.intents.get(symbol, 0)
     decision = exit_decision(reason, plan.decision_id if plan else symbol)
@@ -112,6 +118,12 @@ def _next_rung(state: CoreState, held: Position, qty: Decimal, reason: str, saga
         limit_price=limit,
     )
     yield OrderIntended(state.clock, request, "exit", decision, attempt)
+
+
+def _is_worth_an_alarm(attempts: int, first: int) -> bool:
+    """At the first, twice, four times as many …: one every few seconds would only hide the others."""
+    times, rest = divmod(attempts, first)
+    return times > 0 and not rest and times.bit_count() == 1
 
 
 def marketable_limit(state: CoreState, held: Position) -> Decimal | None:

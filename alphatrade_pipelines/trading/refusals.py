@@ -66,9 +66,9 @@ def exit_refused(state: CoreState, symbol: str, rejection: Rejection, retry_afte
 def _exit_pause(state: CoreState, attempts: int, rejection: Rejection, retry_after_s: float | None) -> datetime:
     if rejection is Rejection.MARKET_CLOSED and not state.market_open and state.next_open is not None:
         return state.next_open
-    if rejection is Rejection.HALTED:
-        return state.clock + timedelta(seconds=state.config.halt_retry_s)
-    return _later(state, attempts, retry_after_s)
+    if rejection is Rejection.RATE_LIMITED:
+        return _later(state, attempts, retry_after_s)
+    return state.clock + timedelta(seconds=state.config.exit_backoff_s(attempts, len(state.exits)))
 
 
 def _later(state: CoreState, attempts: int, retry_after_s: float | None) -> datetime:

@@ -10,6 +10,7 @@ import pytest
 
 from alphatrade_pipelines.trading import TradingState
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
+from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side
 from alphatrade_pipelines.trading.events import (
     BrokerSeen,
@@ -322,6 +323,60 @@ def test_retries_back_off_within_the_minute() -> None:
     for _ in range(30):
         shell.tick(600 if not sent(shell) else 1)
     assert 4 <= sent(shell).count("submit") <= 7  # after 0, 1, 3, 7, 15 s
+
+
+def test_an_exit_follows_within_seconds_when_what_stood_in_the_way_is_gone() -> None:
+    """An account that is blocked for minutes, and then no longer: the position has had no stop since the exit began."""
+    shell = holding()
+    refuse(shell, 403, 40310000, "trading blocked", close=True)
+    shell.tick(600)
+    for _ in range(300):
+        shell.tick(1)
+    del shell.broker._refusal
+    for _ in range(6):
+        shell.tick(1)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+    alarms = [c.detail.split()[1] for c in shell.commands if isinstance(c, RaiseAlert) and c.code == "EXIT_REFUSED"]
+    assert alarms == ["3", "6", "12", "24", "48"]  # not every few seconds
+
+
+def test_exits_that_wait_together_spare_the_rate_limit() -> None:
+    config = CoreConfig()
+    assert [config.exit_backoff_s(attempts, 1) for attempts in (1, 2, 3, 4, 50)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert [config.exit_backoff_s(50, waiting) for waiting in (2, 3, 20, 500)] == [5.0, 6.0, 40.0, 60.0]
+    assert config.exit_backoff_s(1, 500) == 1.0
+
+
+def test_an_exit_that_a_trade_by_hand_has_turned_into_an_entry_is_withdrawn_first() -> None:
+    """The exit rests (halted) while somebody sells more than was held: selling on would open more, and buying beside it is a wash trade."""
+    shell = holding()
+    held, work = shell.broker.positions["AAPL"], shell.broker.work
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign]
+    shell.tick(600)
+    shell.commands.clear()
+    shell.by_hand("AAPL", -int(3 * held))
+    shell.settle(1)
+    orders = [command for command in shell.commands if isinstance(command, SubmitOrder)]
+    assert sent(shell)[0] == "cancel"
+    assert [(order.request.side, order.request.qty) for order in orders[:1]] == [(Side.BUY, 2 * held)]
+    shell.broker.work = work
+    shell.settle(3)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == ["short position: AAPL by manual-5"]  # that is what was done by hand
+
+
+def test_an_exit_that_never_left_is_sent_within_seconds_of_the_first_connection() -> None:
+    shell = holding()
+    shell.faults(Faults(unsent=1.0))
+    shell.tick(600)
+    for _ in range(300):
+        shell.tick(1)
+    shell.faults(Faults())
+    for _ in range(6):
+        shell.tick(1)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
 
 
 def test_an_order_of_somebody_else_that_holds_the_shares_is_cancelled_after_a_refusal() -> None:
