@@ -124,8 +124,9 @@ class Engine:
         """Apply one event, decide, make event and intents durable together, and return the commands to execute.
 
         Nothing is returned, and so nothing is sent, unless the log took everything; while it cannot (``LogWriteError``), what reduces
-        risk is returned all the same and entries are denied. Raises EngineError when used before ``SessionStarted`` or after a failure:
-        then the log is the truth, build a new Engine from it.
+        risk is returned all the same and entries are denied. Questions for single orders come last: one that hangs must not hold up an
+        exit. Raises EngineError when used before ``SessionStarted`` or after a failure: then the log is the truth, build a new Engine
+        from it.
         """
         self._check_usable(event)
         self._failure = f"handling {type(event).__name__} of {event.at} failed"
@@ -136,7 +137,7 @@ class Engine:
         elif self._impaired:
             commands += self._restored()
         self._failure = ""
-        return commands
+        return sorted(commands, key=lambda command: isinstance(command, ProbeOrder))
 
     def _step(self, event: Event) -> list[Command]:
         """Apply an event and what is decided on it; the batch waits to be stored, the commands to be sent."""

@@ -25,7 +25,7 @@ from alphatrade_pipelines.trading.events import (
 )
 from alphatrade_pipelines.trading.ids import exit_reason
 from tests.trading.fake_broker import Faults
-from tests.trading.shell import Shell
+from tests.trading.shell import T0, Shell
 
 
 def holding(hold_s: float = 600.0) -> Shell:
@@ -93,6 +93,18 @@ def test_a_cancellation_never_streamed_is_found_by_reading() -> None:
     shell.settle(4)
     assert shell.broker.positions["AAPL"] == 0
     assert shell.check() == []
+
+
+def test_questions_never_go_out_before_orders() -> None:
+    """Answers may take seconds each: what cancels must not wait for what merely asks."""
+    shell = holding()
+    shell.price("MSFT", 50)
+    shell.signal("MSFT", 600)
+    shell.faults(Faults(lost=1.0))
+    shell.tick(600)
+    commands = shell.engine.handle(replace(shell.clock(), at=T0 + timedelta(seconds=700)))
+    kinds = [type(command) for command in commands if not isinstance(command, (ReadBroker, RaiseAlert))]
+    assert kinds == [CancelOrder, CancelOrder, ProbeOrder, ProbeOrder]
 
 
 def refuse(shell: Shell, status: int, code: int, reason: str, *, close: bool = False) -> None:
