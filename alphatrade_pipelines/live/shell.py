@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -38,6 +38,7 @@ from alphatrade_pipelines.live.inbox import (
     UpdateArrived,
 )
 from alphatrade_pipelines.live.memory import blank, fold
+from alphatrade_pipelines.live.timekeeping import SteadyClock
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.live.vitals import BarWatch, Vitals
 from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
@@ -156,7 +157,7 @@ class Shell:
         self.meter: ProtectionMeter = self.memory["meter"]
         self.engine = Engine(core, TalliedLog(tools.journal, self.summary, self.memory.get("run")), self.memory["core"])
         self.alerts = 0
-        self._clock: BrokerClock | None = None
+        self._time = SteadyClock(self.engine.state.now)
         self._morning_done: date | None = None
         self._orders, self._reads, self._glances, self._history, self._listings = (
             ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("orders", "reads", "glances", "history", "listings")
@@ -171,15 +172,18 @@ class Shell:
         self._read_again = ""
         self.vitals, self._bars_heard = Vitals(), BarWatch(tools.builder.timeframe)
         self.free_running = False  # time goes on while nobody can read it; not where a harness moves it
-        self._clock_read_at = 0.0
         self._actions_after = float("-inf")
 
     @property
     def now(self) -> datetime:
         """The broker's time as last read: the stamp of every event until it is read again."""
-        if self._clock is None:
-            raise RuntimeError("the broker's clock has not been read yet")
         return self._clock.at
+
+    @property
+    def _clock(self) -> BrokerClock:
+        if self._time.last is None:
+            raise RuntimeError("the broker's clock has not been read yet")
+        return self._time.last
 
     @property
     def previous(self) -> str:
@@ -369,20 +373,21 @@ class Shell:
 
     async def read_clock(self, attempts: int = 1) -> bool:
         """Ask the broker for the time; False when it does not answer: then the last known time stands, or goes on by our own clock where
-        nobody else moves it. A market known to be open closes on time that way; one that is closed is not opened."""
-        loop = asyncio.get_running_loop()
+        nobody else moves it."""
         try:
-            self._clock = await self.call(lambda: self.tools.broker.clock(attempts))
+            reading = await self.call(lambda: self.tools.broker.clock(attempts))
         except (BrokerUnavailableError, WireError) as error:
             log.error("clock not read", error=str(error))
             self.vitals.bad("clock", str(error))
-            if self._clock is not None and self.free_running:
-                at = self._clock.at + timedelta(seconds=loop.time() - self._clock_read_at)
-                self._clock = replace(self._clock, at=at, is_open=self._clock.is_open and at < self._clock.next_close)
-                self._clock_read_at = loop.time()
+            if self.free_running:
+                self._time.coast(asyncio.get_running_loop().time())
             return False
-        self._clock_read_at = loop.time()
-        self.vitals.good("clock")
+        doubt = self._time.take(reading, asyncio.get_running_loop().time(), steady=self.free_running)
+        if doubt:
+            log.warning("clock not believed", detail=doubt)
+            self.vitals.bad("clock", doubt)
+        else:
+            self.vitals.good("clock")
         return True
 
     async def tick(self) -> None:
@@ -393,7 +398,6 @@ class Shell:
             await self._watch_bars()
 
     async def _watch_bars(self) -> None:
-        assert self._clock is not None
         silence = self._bars_heard.silence(self.now, self._clock.is_open, self._clock.next_close)
         hasty = self.free_running and asyncio.get_running_loop().time() - self._heard_at < HASTY_S
         if silence is None or hasty:
@@ -409,7 +413,6 @@ class Shell:
 
     def ticked(self) -> ClockTicked:
         """The clock as last read."""
-        assert self._clock is not None
         return ClockTicked(self._clock.at, self._clock.is_open, self._clock.next_open, self._clock.next_close)
 
     async def morning(self) -> None:

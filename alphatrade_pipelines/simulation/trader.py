@@ -124,7 +124,8 @@ class SimulatedPace:
         self._wake: asyncio.Future[None] | None = None
 
     async def begin(self, session: LiveSession) -> None:
-        """The world needs no preparation."""
+        """The world needs no preparation; its time goes on even while the broker's clock cannot be read."""
+        session.shell.free_running = True
 
     async def run(self, session: LiveSession) -> str:
         """Until the end of the tape."""

@@ -67,7 +67,6 @@ CHECK_SECONDS = 120.0  # before the last close: the market is open, everything m
 
 
 SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached
-CLOCK_AHEAD = timedelta(seconds=3)  # after a clock that was ahead (F27) the core's time stands still until it is caught up with
 
 
 class VirtualPacer(Pacer):
@@ -507,11 +506,9 @@ class World:
         blocked = exchange.restrictions
         if blocked.trading_blocked or blocked.account_blocked or blocked.trade_suspended_by_user or blocked.closing_only:
             return "account restricted"
-        if state.now is not None and state.now > self.loop.now + CLOCK_AHEAD:
-            return "its clock ran ahead"
         if any(order.symbol == symbol and order.status == "pending_cancel" for order in exchange.book.live()):
             return "a cancel is pending"
-        if any(a.fault.kind.name in ("stale_views", "clock_skew") and not a.over for a in self.server.injector.faults.values()):
+        if any(a.fault.kind.name == "stale_views" and not a.over for a in self.server.injector.faults.values()):
             return "views lie"
         if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.exit_backoff_s(99, len(SYMBOLS)) + 1.0:
             return "waiting after a refusal"

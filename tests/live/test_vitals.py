@@ -15,6 +15,7 @@ from alphatrade_pipelines.live.bars import BarBuilder
 from alphatrade_pipelines.live.inbox import BarArrived, ReadDone, StreamChanged
 from alphatrade_pipelines.live.shell import Shell
 from alphatrade_pipelines.live.streams import Streams
+from alphatrade_pipelines.live.timekeeping import SteadyClock
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.live.vitals import BarWatch, Vitals
 from alphatrade_pipelines.live.wire import BrokerClock, asset_state, corporate_actions
@@ -131,15 +132,16 @@ async def test_time_goes_on_by_our_own_clock_while_the_brokers_is_away() -> None
         return function()
 
     shell.tools, shell.vitals, shell.call = SimpleNamespace(broker=SimpleNamespace(clock=clock)), Vitals(), call
-    shell._clock, shell.free_running = None, False
+    shell._time, shell.free_running = SteadyClock(), False
     assert await shell.read_clock()
     assert not await shell.read_clock()
     assert shell.now == OPEN, "where a harness moves time, it stands"
-    shell.free_running, shell._clock_read_at = True, asyncio.get_running_loop().time() - 30.0
+    shell.free_running = True
+    shell._time._read_at -= 30.0
     assert not await shell.read_clock()
     assert 30.0 <= (shell.now - OPEN).total_seconds() < 60.0
     assert shell._clock.is_open
-    shell._clock_read_at -= 200.0
+    shell._time._read_at -= 200.0
     assert not await shell.read_clock()
     assert not shell._clock.is_open, "the session that was to close has closed"
     assert shell.vitals.degraded == ("clock: away",)
@@ -163,7 +165,9 @@ async def test_what_ends_a_background_read_ends_the_session(work: str) -> None:
         calendar=SessionCalendar(),
     )
     shell.engine = SimpleNamespace(state=SimpleNamespace(market_open=True))
-    shell._clock, shell._put, shell.catch_up = BrokerClock(OPEN, True, after(86_400), after(100)), told.append, fatal
+    shell._time = SteadyClock()
+    shell._time.take(BrokerClock(OPEN, True, after(86_400), after(100)), 0.0, steady=True)
+    shell._put, shell.catch_up = told.append, fatal
     shell._history = shell._listings = shell._assets_of = shell._reading = shell._finding = shell._listing = None
     getattr(shell, work)()
     await shell.finish_reading()
