@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from alphatrade_pipelines.journal import Snapshotter, Start
 from alphatrade_pipelines.journal.chain import GENESIS, row_hash
+from alphatrade_pipelines.journal.replaying import replay
 from alphatrade_pipelines.journal.sqlite import SqliteJournal
+from alphatrade_pipelines.live.memory import blank, fold, remember
 from alphatrade_pipelines.trading.codec import decode_event, encode_event
+from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import Event
 
 Boundary = Callable[[str], None]
+# in life 20,000 and more: here often enough that sessions begin from snapshots and cross the borders of segments
+SNAPSHOT_EVENTS, SEGMENT_EVENTS = 40, 100
 
 
 class Store(Protocol):
@@ -30,6 +36,12 @@ class Store(Protocol):
 
     def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
         """See ``EventLog``."""
+
+    def begin(self, core: CoreConfig) -> tuple[Start, Snapshotter] | None:
+        """What a new process starts from, as a live session does; None where it reads every event itself."""
+
+    def wrong_snapshots(self, core: CoreConfig) -> list[str]:
+        """Snapshots that a process would start from, and that are not what the events up to them come to."""
 
     def reopen(self, torn: float | None) -> None:
         """A new process opens what the dead one left. ``torn``: this share of an interrupted append had reached the disk."""
@@ -64,6 +76,12 @@ class MemoryStore:
         start = max(from_seq, 1)
         yield from enumerate(self._read[start - 1 :], start)
 
+    def begin(self, core: CoreConfig) -> None:
+        """Memory keeps no snapshots."""
+
+    def wrong_snapshots(self, core: CoreConfig) -> list[str]:
+        return []
+
     def reopen(self, torn: float | None) -> None:
         """Memory has no torn tails: an append is all or nothing."""
 
@@ -71,14 +89,33 @@ class MemoryStore:
         """Nothing to give back."""
 
 
+class MortalJournal(SqliteJournal):
+    """The real journal of a process that may die around each of its writes."""
+
+    def __init__(self, path: Path, boundary: Boundary) -> None:
+        super().__init__(path, segment_events=SEGMENT_EVENTS, reserve_bytes=4096)
+        self._boundary = boundary
+
+    def append_many(self, events: Sequence[Event]) -> int:
+        self._boundary("before append")
+        seq = super().append_many(events)
+        self._boundary("after append")
+        return seq
+
+    def save_snapshot(self, seq: int, text: str) -> None:
+        self._boundary("before snapshot")
+        super().save_snapshot(seq, text)
+        self._boundary("after snapshot")
+
+
 class SqliteStore:
-    """The real journal on disk. A crash leaves database and log behind as they are, the log with a torn frame at its end if so asked."""
+    """The real journal on disk, with snapshots and segments. A crash leaves its files behind as they are, the log with a torn frame at its
+    end if so asked."""
 
     def __init__(self, folder: Path, boundary: Boundary) -> None:
         self._folder, self._boundary = folder, boundary
         self._generation = 0
-        self._interrupted = False
-        self._journal = SqliteJournal(self._path)
+        self.journal = MortalJournal(self._path, boundary)
 
     @property
     def _path(self) -> Path:
@@ -86,35 +123,41 @@ class SqliteStore:
 
     @property
     def head(self) -> str:
-        return self._journal.head
+        return self.journal.head
 
     def append(self, event: Event) -> int:
-        return self.append_many((event,))
+        return self.journal.append(event)
 
     def append_many(self, events: Sequence[Event]) -> int:
-        self._boundary("before append")
-        seq = self._journal.append_many(events)
-        self._boundary("after append")
-        return seq
+        return self.journal.append_many(events)
 
     def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        return self._journal.events(from_seq)
+        return self.journal.events(from_seq)
+
+    def begin(self, core: CoreConfig) -> tuple[Start, Snapshotter]:
+        start = remember(self.journal, core)
+        return start, Snapshotter(self.journal, start.snapshot_seq, SNAPSHOT_EVENTS)
+
+    def wrong_snapshots(self, core: CoreConfig) -> list[str]:
+        compared = replay(self.journal, None, lambda: blank(core), fold).snapshots
+        return [f"snapshot {item.seq}: {item.verdict}" for item in compared if item.wrong]
 
     def reopen(self, torn: float | None) -> None:
+        """Files are copied while open: closing would tidy up, which a killed process cannot."""
         old, self._generation = self._path, self._generation + 1
         self._path.parent.mkdir()
-        for suffix in ("", "-wal"):  # copied while open: closing would tidy up, which a killed process cannot
-            side = old.with_name(old.name + suffix)
-            if side.exists():
-                shutil.copyfile(side, self._path.with_name(self._path.name + suffix))
-        self._journal.close()
-        log = self._path.with_name(self._path.name + "-wal")
-        if torn is not None and log.exists() and log.stat().st_size > 32:
+        for file in old.parent.iterdir():
+            if not file.name.endswith((".lock", ".reserve", "-shm")):
+                shutil.copyfile(file, self._path.parent / file.name)
+        self.journal.close()
+        logs = [log for log in self._path.parent.glob("*-wal") if log.stat().st_size > 32]
+        if torn is not None and logs:
             # a frame that was being written: its header promises a page, its checksum is wrong, its end is missing
-            frame = log.read_bytes()[32 : 32 + 24 + 4096]
-            with log.open("ab") as tail:
+            newest = max(logs, key=lambda log: (len(log.name), log.name))
+            frame = newest.read_bytes()[32 : 32 + 24 + 4096]
+            with newest.open("ab") as tail:
                 tail.write(frame[: max(1, int(len(frame) * torn))])
-        self._journal = SqliteJournal(self._path)
+        self.journal = MortalJournal(self._path, self._boundary)
 
     def close(self) -> None:
-        self._journal.close()
+        self.journal.close()

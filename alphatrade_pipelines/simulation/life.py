@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from alphatrade_pipelines.journal.errors import JournalWriteError
 from alphatrade_pipelines.simulation.journals import Store
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
 from alphatrade_pipelines.trading.events import Event
@@ -46,10 +47,10 @@ class Life:
 
 
 class OwnJournal:
-    """The journal in the hands of one process: once that is dead, it appends nothing."""
+    """The journal in the hands of one process: once that is dead, it appends nothing. ``is_full``: there is no room for more."""
 
-    def __init__(self, store: Store, life: Life) -> None:
-        self._store, self._life = store, life
+    def __init__(self, store: Store, life: Life, is_full: Callable[[], bool]) -> None:
+        self._store, self._life, self._is_full = store, life, is_full
 
     def append(self, event: Event) -> int:
         """See ``EventLog``."""
@@ -58,6 +59,8 @@ class OwnJournal:
     def append_many(self, events: Sequence[Event]) -> int:
         """See ``EventLog``."""
         self._life.check()
+        if self._is_full():
+            raise JournalWriteError("no space left on the simulated disk")
         return self._store.append_many(events)
 
     def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:

@@ -31,6 +31,7 @@ CRASH_POINTS = (
     "during read",
     "after read",
 )
+SNAPSHOT_POINTS = ("before snapshot", "after snapshot")
 CALM_SECONDS = 5400.0  # before the last close every fault ends: what is not right by the end of the day never will be
 
 
@@ -94,7 +95,7 @@ def draw_story(seed: int) -> Story:
     plan = _tape(seed, rng)
     times = _Times(plan)
     steps = [*_faults(rng, times), *_crashes(rng, times), *_people(rng, times)]
-    return Story(
+    story = Story(
         seed=seed,
         tape=plan,
         profile=rng.choice(("optimistic", "base", "base", "pessimistic")),
@@ -105,8 +106,9 @@ def draw_story(seed: int) -> Story:
         journal="sqlite" if rng.random() < 0.08 else "memory",
         flatten=rng.random() < 0.3,
         algo=rng.choice(("auto", *["single"] * 8, "twap", "vwap", "pov", "shortfall")),
-        steps=tuple(sorted(steps, key=lambda step: step["at"])),
     )
+    steps += _journal_troubles(rng, times, story.journal)
+    return story.with_steps(tuple(sorted(steps, key=lambda step: step["at"])))
 
 
 def _tape(seed: int, rng: random.Random) -> TapePlan:
@@ -250,6 +252,20 @@ def _crash(rng: random.Random, at: float, point: str) -> Step:
     if rng.random() < 0.3:
         step["torn"] = round(rng.random(), 3)
     return step
+
+
+def _journal_troubles(rng: random.Random, times: _Times, journal: str) -> Iterator[Step]:
+    """The disk is full for a while, and sometimes the process dies meanwhile; or it dies around a snapshot."""
+    if rng.random() < 0.12:
+        at, seconds = times.draw(rng), rng.choice((5.0, 60.0, 1200.0))
+        yield {"at": at, "do": "journal full", "seconds": seconds}
+        if rng.random() < 0.5:
+            yield _crash(
+                rng, round(at + seconds * rng.random(), 3), rng.choice(("before write", "during write", "after write", "before read"))
+            )
+        yield {"at": min(times.calm, at + seconds + rng.choice((60.0, 600.0))), "do": "operator", "request": "resume"}
+    if journal == "sqlite" and rng.random() < 0.5:
+        yield _crash(rng, times.draw(rng), rng.choice(SNAPSHOT_POINTS))
 
 
 def _people(rng: random.Random, times: _Times) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from alphatrade_pipelines.trading.commands import Command, SubmitOrder
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.domain import ParentOrder
-from alphatrade_pipelines.trading.events import Event, OrderIntended, ParentOpened
+from alphatrade_pipelines.trading.events import Event, OperatorAsked, OrderIntended, ParentOpened
 from alphatrade_pipelines.trading.orders import Phase
 from alphatrade_pipelines.trading.parent_state import SLICES
 from alphatrade_pipelines.trading.state import CoreState, TradingState
@@ -157,7 +157,8 @@ class Judge(Ledger):
             self.checks["no entry while halted or unknown"] += 1
             symbol = command.request.symbol
             unknown = [other for other in state.live_orders(symbol) if other is not order and other.phase is Phase.UNKNOWN]
-            if before is TradingState.HALTED or state.trading is TradingState.HALTED or state.stopping is not None:
+            was_halted = before is TradingState.HALTED and not (isinstance(event, OperatorAsked) and event.request == "resume")
+            if was_halted or state.trading is TradingState.HALTED or state.stopping is not None:
                 self.found("no entry while halted or unknown", f"{command.request.client_order_id} sent while {state.trading} on {event}")
             if unknown:
                 self.found("no entry while halted or unknown", f"{command.request.client_order_id} sent while {unknown[0]} is unknown")

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import requests
 
+from alphatrade_pipelines.journal import RunEnd
 from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
@@ -146,7 +147,8 @@ class World:
         self._flatten_is_due = False
         self._running: SimulatedPace | None = None
         self._last_changes: object = None
-        self._outage_until = float("-inf")
+        self._outage_until = self._journal_full_until = float("-inf")
+        self.unwritten: list[Event] = []  # intents that still waited for the journal when their process died
         self._traps: list[_Trap] = []
         self._down = 1.0
         self._torn: float | None = None
@@ -194,6 +196,7 @@ class World:
                 self._flow()
                 self.report.struck[f"crash {death}"] += 1
                 self.report.struck["F25"] += 1
+                self._note_unwritten(self.session)
                 pause, torn = self._down, self._torn
                 if torn is not None and self.story.journal == "sqlite":
                     self.report.struck["torn journal tail"] += 1
@@ -211,6 +214,12 @@ class World:
             self.session = None
             await asyncio.sleep(pause)
             self.store.reopen(torn)
+
+    def _note_unwritten(self, session: LiveSession) -> None:
+        engine = session.shell.engine
+        if engine.impaired:
+            self.unwritten += [event for batch in engine._backlog for event in batch]
+            self.report.struck["died with events in memory"] += bool(engine.backlog)
 
     async def _life_of(self, session: LiveSession) -> SessionResult:
         """Run one process to its end. Killed anywhere, be it in a task beside the session's own, all of it is dead at once."""
@@ -242,9 +251,11 @@ class World:
     def _process(self) -> LiveSession:
         self.report.processes += 1
         life = self._life = Life(self.loop, self._boundary)
-        state = CoreState.initial(self.core)
-        for _, event in self.store.events():
-            apply(state, event)
+        begun = self.store.begin(self.core)
+        start, keeper = begun or (None, None)
+        state = self._replayed() if start is None else start.parts["core"]
+        if start is not None and start.previous.end is RunEnd.DAMAGED:
+            self.judge.found("replay gives the state", f"acknowledged events are gone: {start.previous.detail}")
         alive = [order.broker_id for symbol in state.live for order in state.live_orders(symbol) if order.broker_id]
         config = GatewayConfig(
             "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout, life), sleep=life.sleep
@@ -256,12 +267,14 @@ class World:
         builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
         tools = Instruments(
             gateway,
-            OwnJournal(self.store, life),
+            OwnJournal(self.store, life, lambda: self.loop.time() < self._journal_full_until),
             brain,
             builder,
             self.calendar,
             gate_for(TIMEFRAME, known, self.calendar),
             self._better_model,
+            start,
+            keeper,
         )
         quiet = 1e9
         settings = SessionConfig("sim", self._run_id, self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
@@ -269,6 +282,12 @@ class World:
         session = LiveSession(settings, tools, Surroundings(streams, self._catch_up))
         self._watch(session)
         return session
+
+    def _replayed(self) -> CoreState:
+        state = CoreState.initial(self.core)
+        for _, event in self.store.events():
+            apply(state, event)
+        return state
 
     def _pace(self) -> SimulatedPace:
         self._running = SimulatedPace(self.loop, self, self.story, self.ends, self._at_rest)
@@ -377,6 +396,9 @@ class World:
             case "outage":
                 self._outage_until = self.loop.time() + step["seconds"]
                 self.report.struck["outage"] += 1
+            case "journal full":
+                self._journal_full_until = self.loop.time() + step["seconds"]
+                self.report.struck["journal full"] += 1
             case "operator" | "stop":
                 self._operator(step)
             case "swap model":
@@ -469,7 +491,7 @@ class World:
         self._count_faults()
         self.server.injector.disarm()
         self._traps.clear()
-        self._outage_until = float("-inf")
+        self._outage_until = self._journal_full_until = float("-inf")
         for symbol in list(self.exchange.halts):
             self.exchange.levers.resume(symbol)
         if self.story.flatten:
@@ -528,9 +550,12 @@ class World:
         closings: Counter[str] = Counter()
         told: list[ParentOpened | OrderIntended] = []
         state = CoreState.initial(self.core)
+        journaled = []
         for seq, event in self.store.events():
             apply(state, event)
             report.events = seq
+            journaled.append(event)
+        for event in (*journaled, *self.unwritten):
             if isinstance(event, OrderIntended):
                 intents.setdefault(event.request.client_order_id, event)
             if isinstance(event, CloseIntended):
@@ -542,6 +567,8 @@ class World:
         judge.checks["replay gives the state"] += 1
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
+        for wrong in self.store.wrong_snapshots(self.core):
+            judge.found("replay gives the state", wrong)
         for error in self.loop.faults:
             if isinstance(error, Killed):
                 continue  # a task of a process that died with it

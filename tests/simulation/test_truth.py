@@ -84,3 +84,17 @@ def test_who_is_asked_has_just_looked_at_the_clock() -> None:
     assert report.violations == []
     assert len(ages) >= 4
     assert max(ages) < 10.0
+
+
+def test_exposure_is_forgotten_once_the_account_is_flat() -> None:
+    """Seconds of a position that is gone must not be counted against the next one in its symbol (seed 410)."""
+    world = World(draw_story(1))
+    exchange, judge = world.exchange, world.judge
+    while not exchange.market_open:
+        exchange.advance()
+    exchange.levers.manual_trade("AAA", Decimal(10))
+    exchange.tick(exchange.now + timedelta(seconds=8))
+    assert set(judge._spells) == {"AAA"}
+    exchange.levers.manual_trade("AAA", Decimal(-10))
+    exchange.tick(exchange.now + timedelta(seconds=8))
+    assert judge._spells == {}

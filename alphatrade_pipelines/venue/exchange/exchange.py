@@ -140,7 +140,7 @@ class Exchange:
         self._flow(to)
 
     def _flow(self, to: datetime) -> None:
-        if self.market_open and to > self.now and self.cash_account.holdings:
+        if self.market_open and to > self.now:
             self.ledger.pass_time(self.now, to, self.cash_account.positions(), self.book.working)
         self.now = self.book.now = max(to, self.now)
 
