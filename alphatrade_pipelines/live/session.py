@@ -345,6 +345,7 @@ class WallClock:
     async def begin(self, session: LiveSession) -> None:
         """The world needs no preparation; its time goes on even while the broker's clock cannot be read."""
         session.shell.free_running = True
+        session.shell.steady = session.config.mode != "sim"  # a venue of ours may play a tape at any pace
 
     async def run(self, session: LiveSession) -> str:
         """Tick until cancelled or until the sessions are over. A tick that has not been worked off yet is not queued again."""

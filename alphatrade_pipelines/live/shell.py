@@ -172,6 +172,7 @@ class Shell:
         self._read_again = ""
         self.vitals, self._bars_heard = Vitals(), BarWatch(tools.builder.timeframe)
         self.free_running = False  # time goes on while nobody can read it; not where a harness moves it
+        self.steady = False  # a second of the broker's is one of ours; not at a venue of another pace
         self._actions_after = float("-inf")
 
     @property
@@ -382,7 +383,7 @@ class Shell:
             if self.free_running:
                 self._time.coast(asyncio.get_running_loop().time())
             return False
-        doubt = self._time.take(reading, asyncio.get_running_loop().time(), steady=self.free_running)
+        doubt = self._time.take(reading, asyncio.get_running_loop().time(), steady=self.steady)
         if doubt:
             log.warning("clock not believed", detail=doubt)
             self.vitals.bad("clock", doubt)

@@ -125,7 +125,7 @@ class SimulatedPace:
 
     async def begin(self, session: LiveSession) -> None:
         """The world needs no preparation; its time goes on even while the broker's clock cannot be read."""
-        session.shell.free_running = True
+        session.shell.free_running = session.shell.steady = True
 
     async def run(self, session: LiveSession) -> str:
         """Until the end of the tape."""

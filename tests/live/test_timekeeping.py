@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from alphatrade_pipelines.live.session import WallClock
 from alphatrade_pipelines.live.timekeeping import SLOW, SteadyClock
 from alphatrade_pipelines.live.wire import BrokerClock
 
@@ -79,3 +82,11 @@ def test_a_reading_that_is_not_believed_is_said_and_the_session_still_closes_on_
     assert "300 s ahead" in clock.take(reads(6.5 * 3600 + 301), 3.0, steady=True)
     assert clock.last is not None
     assert not clock.last.is_open
+
+
+@pytest.mark.parametrize(("mode", "steady"), [("sim", False), ("paper", True), ("live", True)])
+async def test_only_alpacas_seconds_are_taken_for_ours(mode: str, steady: bool) -> None:
+    """A venue of ours may play its tape at any pace: every reading of it looks like a leap."""
+    session: Any = SimpleNamespace(shell=SimpleNamespace(free_running=False, steady=False), config=SimpleNamespace(mode=mode))
+    await WallClock().begin(session)
+    assert (session.shell.free_running, session.shell.steady) == (True, steady)

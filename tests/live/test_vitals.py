@@ -132,11 +132,11 @@ async def test_time_goes_on_by_our_own_clock_while_the_brokers_is_away() -> None
         return function()
 
     shell.tools, shell.vitals, shell.call = SimpleNamespace(broker=SimpleNamespace(clock=clock)), Vitals(), call
-    shell._time, shell.free_running = SteadyClock(), False
+    shell._time, shell.free_running, shell.steady = SteadyClock(), False, False
     assert await shell.read_clock()
     assert not await shell.read_clock()
     assert shell.now == OPEN, "where a harness moves time, it stands"
-    shell.free_running = True
+    shell.free_running = shell.steady = True
     shell._time._read_at -= 30.0
     assert not await shell.read_clock()
     assert 30.0 <= (shell.now - OPEN).total_seconds() < 60.0

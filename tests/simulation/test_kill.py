@@ -65,7 +65,7 @@ def test_the_dead_neither_append_nor_reach_another_boundary_nor_wake_up() -> Non
             appended.append(events)
             return 1
 
-    journal = OwnJournal(Rows(), life)  # type: ignore[arg-type]
+    journal = OwnJournal(Rows(), life, lambda: False)  # type: ignore[arg-type]
     journal.append_many(())
     life.boundary("before read")
     with pytest.raises(Killed):
