@@ -40,11 +40,18 @@ class HeadNote:
             log.warning("note of the last head unreadable", path=str(self.path), error=str(error))
             return None
 
+    def read_settled(self) -> Link | None:
+        """As ``read``, while a session may be writing it: what two looks agree on is no half-written note."""
+        one, other = self.read(), self.read()
+        while one != other:
+            one, other = other, self.read()
+        return other
+
     def write(self, link: Link) -> None:
         """Overwrite the note. A note that cannot be written (full disk) is a weaker check at the next start, nothing more."""
         try:
             if self._descriptor < 0:
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
             os.pwrite(self._descriptor, f"{link.seq:{_WIDTH}d} {link.hash}\n".encode("ascii"), 0)
         except OSError as error:
             log.warning("note of the last head not written", path=str(self.path), error=str(error))

@@ -141,7 +141,7 @@ class _RedisRows:
 
     def verify(self) -> Verification:
         """Check every row of the chain, and that its end is not missing."""
-        noted = self._note.read() if self._note else None  # before the rows: a session may be appending
+        noted = self._note.read_settled() if self._note else None  # before the rows: a session may be appending
         return verify_rows(self.where, self.rows(), noted=noted)
 
     def snapshots(self) -> Iterator[tuple[int, str]]:

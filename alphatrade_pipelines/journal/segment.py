@@ -26,7 +26,8 @@ from alphatrade_pipelines.journal.errors import (
 )
 
 FORMAT = 2  # 1: without base_seq and base_hash, always the first segment
-BUSY_S = 0.1  # who holds the file longer is no reader: an exit must not wait for him
+BUSY_S = 1.0
+APPEND_BUSY_MS = 100  # who holds the file longer is no reader: an exit must not wait for him
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 INSERT OR IGNORE INTO meta VALUES ('format', '{format}'), ('base_seq', '{seq}'), ('base_hash', '{hash}');
@@ -39,6 +40,7 @@ CREATE TRIGGER IF NOT EXISTS events_no_gap BEFORE INSERT ON events
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), {seq}) + 1 FROM events)
 BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END;
 """
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # Python decodes SQLite's complaint, in which a damaged name may be quoted
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
 
 
@@ -102,6 +104,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         _rehearse(path, connection, Row(last_link(connection, base).seq + 1, "", ""))
+        connection.execute(f"PRAGMA busy_timeout={APPEND_BUSY_MS}")
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, f"Cannot open {path} for writing") from error
@@ -109,6 +112,15 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def write_back(connection: sqlite3.Connection) -> None:
+    """Bring all of the write-ahead log into the file. Raises sqlite3.Error, also when somebody still reads what is in the log."""
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        error = sqlite3.OperationalError("somebody reads what is in the write-ahead log")
+        error.sqlite_errorname = "SQLITE_BUSY"
+        raise error
 
 
 def log_of(path: Path) -> Path:
@@ -130,9 +142,9 @@ def _rehearse(path: Path, connection: sqlite3.Connection, row: Row) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("INSERT INTO events VALUES (?, ?, ?)", (row.seq, row.body, row.hash))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         name = _name(error)
-        refused = name == "SQLITE_ERROR" or name.startswith("SQLITE_CONSTRAINT")
+        refused = name in ("", "SQLITE_ERROR") or name.startswith("SQLITE_CONSTRAINT")
         if refused or (name == "SQLITE_READONLY" and os.access(path, os.W_OK)):
             raise JournalDamagedError(f"{path} does not take row {row.seq} although nobody else writes: {error}", row.seq) from error
         raise
@@ -166,7 +178,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
             return connection
         connection.close()
         connection = _connect(f"{uri}&immutable=1", uri=True)
-    except sqlite3.DatabaseError:
+    except _UNREADABLE:
         pass  # whoever reads next gets the same error, with its context
     return connection
 
@@ -180,7 +192,7 @@ def base_of(path: Path, connection: sqlite3.Connection) -> Link:
         if _name(error) == "SQLITE_ERROR":  # no such table
             raise JournalDamagedError(f"{path} is not a journal: {error}") from error
         raise as_journal_error(error, f"Cannot read {path}") from error
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         raise as_journal_error(error, f"{path} is not a journal") from error
     try:
         found, base = int(meta["format"]), Link(int(meta.get("base_seq", START.seq)), str(meta.get("base_hash", START.hash)))
@@ -197,7 +209,7 @@ def last_link(connection: sqlite3.Connection, base: Link) -> Link:
     """The link after the segment's last row. Raises JournalDamagedError."""
     try:
         last = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         raise as_journal_error(error, "Cannot read the last row") from error
     if last and not isinstance(last[0], int):
         raise JournalDamagedError(f"the last row has the number {last[0]!r}")
@@ -210,7 +222,7 @@ def read_rows(connection: sqlite3.Connection, from_seq: int, to_seq: int) -> Ite
         query = "SELECT seq, body, hash FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq"
         for seq, body, link in connection.execute(query, (from_seq, to_seq)):
             yield Row(seq, body, link)
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         raise as_journal_error(error, "SQLite cannot read the journal") from error
 
 
@@ -239,7 +251,7 @@ def clear_sides(path: Path) -> None:
             side.unlink(missing_ok=True)
 
 
-def as_journal_error(error: sqlite3.Error, what: str) -> JournalError:
+def as_journal_error(error: sqlite3.Error | UnicodeDecodeError, what: str) -> JournalError:
     """SQLite's complaint in the journal's terms: damage, another writer, or a trouble that may pass."""
     name = _name(error)
     message = f"{what}: {error} ({name})" if name else f"{what}: {error}"

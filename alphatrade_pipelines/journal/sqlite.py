@@ -69,7 +69,7 @@ class _Segments:
 
     def verify(self) -> Verification:
         """Check every row of the chain, segment after segment, and that its end is not missing."""
-        noted = self._note.read()  # before the rows: a session may be appending
+        noted = self._note.read_settled()  # before the rows: a session may be appending
         return verify_rows(self.where, self.rows(), noted=noted)
 
     def snapshots(self) -> Iterator[tuple[int, str]]:
@@ -196,7 +196,7 @@ class SqliteJournal(_Segments):
         last = self._last
         try:
             if self._connection is not None:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                segment.write_back(self._connection)
                 self._close_connection()
             self._open_active(self._active)
             found, self._last = self._last, last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -33,8 +34,9 @@ class SessionLock:
             raise SecondSessionError(
                 f"a live session already runs ({holder}): stop it first, or wait for its end. Lock file: {self.path}"
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "run_id": self._run_id}).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, it only does not say for whom
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "run_id": self._run_id}).encode(), 0)
         self._descriptor = descriptor
         return self
 

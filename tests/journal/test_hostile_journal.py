@@ -394,6 +394,28 @@ def test_a_side_file_deleted_under_the_session_loses_nothing_acknowledged(tmp_pa
     assert told == 20
 
 
+def test_a_deleted_log_that_somebody_reads_is_waited_for(tmp_path: Path) -> None:
+    """A report holds an old view while the log is deleted: it cannot be written back yet, and closing it would lose it."""
+    path = tmp_path / "j.sqlite"
+    with SqliteJournal(path) as journal:
+        journal.append_many(EVENTS[:10])
+        held = journal._connection
+        report = sqlite3.connect(path, isolation_level=None)
+        report.execute("BEGIN")
+        report.execute("SELECT count(*) FROM events").fetchall()
+        journal.append(EVENTS[10])
+        (tmp_path / "j.sqlite-wal").unlink()
+        for _ in range(3):
+            with pytest.raises(JournalWriteError):
+                journal.append(EVENTS[11])
+        assert journal._connection is held, "only this connection still has the log"
+        assert journal.trouble == "", "the disk is not full"
+        report.close()
+        assert journal.append(EVENTS[11]) == 12
+        with JournalReader(path) as reader:
+            assert [event for _, event in reader.events()] == EVENTS[:12]
+
+
 def test_with_the_locks_deleted_two_writers_cannot_both_go_on(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     with SqliteJournal(path) as first:

@@ -24,6 +24,7 @@ from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.trading.domain import StopPolicy
 from alphatrade_pipelines.trading.events import Event, JournalStateSeen, OperatorAsked, OrderIntended, SessionEnded, SessionStarted
 from tests.journal.stories import SqliteBackend
+from tests.journal.test_full_disk import RESERVE, fill, small_disk  # noqa: F401 - a fixture
 from tests.live.world import journal_of, play, venue, world
 from tests.tools.redis_server import RedisServer
 
@@ -266,3 +267,27 @@ async def test_a_session_killed_between_its_first_event_and_the_halt_leaves_the_
         assert result.status.state == "halted"
         assert result.status.previous_run.startswith("crashed")
         assert server.exchange.positions() == []
+
+
+async def test_a_relaunch_on_a_full_disk_leaves_its_positions(small_disk: Path) -> None:  # noqa: F811
+    """The session died because of the disk, perhaps; nobody has made room; the positions are to be left now."""
+    small, switch, folder = world(*SMALL), StopSwitch(), small_disk / "account"
+
+    def stop_when_invested(status: SessionStatus) -> None:
+        if len(status.positions) >= 2:
+            switch.request(StopPolicy.PROTECT, "enough")
+
+    def open_journal(folder: Path) -> SqliteJournal:
+        return SqliteJournal(folder / "journal.sqlite", reserve_bytes=RESERVE)
+
+    async with venue(small) as (server, url, admin):
+        setup = small.setup(url, folder, journal=open_journal)
+        await play(replace(setup, observers=(stop_when_invested,)), admin, small.sessions, switch)
+        assert len(server.exchange.positions()) >= 2
+        fill(small_disk)
+        ControlInbox(folder / "control").ask("flatten", "a person")
+        result = await play(setup, admin, small.sessions)
+        assert server.exchange.positions() == []
+        assert result.status.state == "halted"
+        assert server.exchange.ledger.duplicate_intents == []
+        assert server.exchange.ledger.unprotected_seconds == {}

@@ -281,6 +281,12 @@ def test_a_heartbeat_goes_on_beating_on_a_full_disk(small_disk: Path) -> None:  
         assert read_heartbeat(path) == later
 
 
+def test_a_session_is_locked_and_looked_for_on_a_full_disk(small_disk: Path) -> None:  # noqa: F811
+    fill(small_disk)
+    with SessionLock(small_disk / "session.lock", "run-1"), pytest.raises(SecondSessionError, match="already runs"):
+        SessionLock(small_disk / "session.lock", "run-2").__enter__()
+
+
 def test_a_request_reaches_the_session_on_a_full_disk(small_disk: Path) -> None:  # noqa: F811
     control = ControlInbox(small_disk / "control")
     control.ask("halt", "me")

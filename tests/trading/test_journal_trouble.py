@@ -230,3 +230,63 @@ def test_an_entry_denied_by_us_is_in_the_journal_as_denied() -> None:
     shell.tick()
     ends = [event for event in stored(log) if isinstance(event, SubmitEnded)]
     assert [(end.outcome, end.reason) for end in ends] == [("denied", "journal cannot be written")]
+
+
+class Outage(RecordingLog):
+    """Takes ``good`` batches, refuses the ``bad`` offers after that, and takes everything again."""
+
+    def __init__(self, good: int, bad: int) -> None:
+        super().__init__()
+        self.offers, self.refused, self._from, self._until = 0, 0, good, good + bad
+
+    def append_many(self, events: Sequence[Event]) -> int:
+        self.offers += 1
+        if self._from < self.offers <= self._until:
+            self.refused += 1
+            raise LogWriteError("database or disk is full")
+        return super().append_many(events)
+
+
+def eventful(log: Outage) -> Shell:
+    """Entries, fills in part and in full, a stop that is hit, a lost stream, an exit, an end."""
+    shell = Shell(seed=3)
+    shell.log = log
+    shell.engine = Engine(shell.config, log)
+    shell.start()
+    shell.open_market()
+    for symbol, price in (("AAPL", 100), ("IBM", 200), ("MSFT", 40)):
+        shell.price(symbol, price)
+        shell.signal(symbol)
+    shell.tick()
+    shell.price("AAPL", 94)
+    shell.reconnect()
+    shell.tick(60.0)
+    shell.signal("AAPL")
+    shell.operator("flatten")
+    for _ in range(8):
+        shell.tick()
+    shell.stop("protect")
+    shell.settle()
+    return shell
+
+
+OFFERS = eventful(Outage(10**9, 0)).log.offers  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("bad", [1, 25])
+def test_a_log_that_fails_at_any_event_loses_none_of_them(bad: int) -> None:
+    """Full precisely at a fill, at an intent, at an exit, at the halt itself: afterwards all is there, in order, and is the state."""
+    for good in range(1, OFFERS):
+        log = Outage(good, bad)
+        shell = eventful(log)
+        for _ in range(bad + 1):  # one that failed at the very end
+            shell.tick()
+        assert log.refused == bad, good
+        assert shell.engine.backlog == 0, good
+        assert log.replay(shell.config, 10**9).fingerprint() == shell.state.fingerprint(), good
+        assert shell.broker.positions == {symbol: Decimal(0) for symbol in shell.broker.positions}, good
+        assert shell.broker.shorted == [], good
+        assert shell.check() == [], good
+        seen = [event for event in stored(log) if isinstance(event, JournalStateSeen)]
+        assert [event.writable for event in seen] == [False, True] * (len(seen) // 2), good
+        assert seen, good
