@@ -73,6 +73,8 @@ def create_segment(path: Path, base: Link, rows: Sequence[Row] = ()) -> None:
         clear_sides(path)
         os.replace(temporary, path)
         sync_folder(path.parent)
+        with suppress(PermissionError):
+            sync_folder(path.parent.parent)  # the first file of an account: its folder may be new
     except (sqlite3.Error, OSError) as error:
         with suppress(OSError):
             _remove(temporary)

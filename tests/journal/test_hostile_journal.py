@@ -47,11 +47,14 @@ def begun(backend: Backend) -> tuple[int, Start]:
 # ---- damage that is found, and a start that then fails
 
 
-def test_damage_is_not_forgotten_when_the_broker_cannot_be_reached_at_first(backend: Backend) -> None:
+@pytest.mark.parametrize("note", ["kept", "lost"])
+def test_damage_is_not_forgotten_when_the_broker_cannot_be_reached_at_first(backend: Backend, tmp_path: Path, note: str) -> None:
     """The start that finds the damage dies before its first event (no broker, no network): the next one must still know."""
     with backend.open() as journal:
         journal.append_many(EVENTS[:30])
     backend.corrupt(21, encode_event(price(999)))
+    if note == "lost":
+        next(tmp_path.rglob("*.head")).unlink()
     for _ in range(3):
         count, start = begun(backend)
         assert (count, start.previous.end) == (20, RunEnd.DAMAGED)
@@ -70,6 +73,18 @@ def test_damage_is_not_forgotten_between_the_first_event_and_the_halt(backend: B
     _, start = begun(backend)
     assert start.previous.end is RunEnd.CRASHED
     assert start.previous.needs_review
+
+
+@pytest.mark.parametrize("note", ["kept", "lost"])
+def test_nor_is_a_ruined_file(tmp_path: Path, note: str) -> None:
+    path = tmp_path / "j.sqlite"
+    with SqliteJournal(path) as journal:
+        journal.append_many(EVENTS[:30])
+    ruin(path)
+    if note == "lost":
+        (tmp_path / "j.sqlite.head").unlink()
+    for _ in range(3):
+        assert opened(path)[1].previous.end is RunEnd.DAMAGED
 
 
 # ---- the newest sealed segment
@@ -502,6 +517,35 @@ def test_a_disk_that_turns_read_only_is_a_trouble_that_may_pass(tmp_path: Path, 
         monkeypatch.setattr(Path, "unlink", unlink)
         journal._connection.execute("PRAGMA query_only = 0")
         assert journal.append(price(1)) == 2
+
+
+def test_a_page_that_turns_bad_under_a_session_halts_entries_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start repairs it; this session must be able to leave its positions first."""
+    with SqliteJournal(tmp_path / "j.sqlite") as journal:
+        journal.append(started())
+        insert = segments.insert_rows
+
+        def refuse(*_: Any) -> None:
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorname = "SQLITE_CORRUPT"
+            raise error
+
+        monkeypatch.setattr(segments, "insert_rows", refuse)
+        with pytest.raises(JournalWriteError, match="malformed"):
+            journal.append(price(1))
+        monkeypatch.setattr(segments, "insert_rows", insert)
+        assert journal.append(price(1)) == 2
+
+
+def test_the_first_journal_of_an_account_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a folder is durable only once the folder above it is."""
+    synced = list[Path]()
+    sync = segments.sync_folder
+    monkeypatch.setattr(segments, "sync_folder", lambda folder: (synced.append(folder), sync(folder)))
+    (tmp_path / "account").mkdir()
+    with SqliteJournal(tmp_path / "account" / "j.sqlite") as journal:
+        journal.append(started())
+    assert {tmp_path, tmp_path / "account"} <= set(synced)
 
 
 def test_a_reserve_that_cannot_be_looked_at_is_a_reserve_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,7 @@ def test_a_salvage_that_is_killed_anywhere_is_done_again(folder_in_memory: Path)
             assert stored == EVENTS[: len(stored)]
             assert verify_rows("", journal.rows()).sound
             assert start.parts["core"].session is not None
+            assert len(stored) > 20 or start.previous.end is RunEnd.DAMAGED, f"killed before step {at}: the damage is forgotten"
         kept = list(folder.glob("j.sqlite.damaged-*"))
         assert kept, f"killed before step {at}: the damaged rows are kept"
     assert at > 20
@@ -181,7 +182,8 @@ def test_a_ruined_file_that_is_rescued_under_fire_is_kept(folder_in_memory: Path
         ruin(path)
         _, over = killed(path, at)
         with SqliteJournal(path) as journal:
-            remember(journal)
+            start = remember(journal)
+            assert len(journal) or start.previous.end is RunEnd.DAMAGED, f"killed before step {at}: the damage is forgotten"
             journal.append(EVENTS[len(journal)])
             assert journal.verify().sound
         assert list(folder.glob("j.sqlite.damaged-*")), f"killed before step {at}"
