@@ -10,9 +10,11 @@ from typing import Protocol
 
 import pandas as pd
 
+from alphatrade_pipelines.live.bars import COLUMNS
 from alphatrade_pipelines.live.brain import Brain
 from alphatrade_pipelines.live.inbox import Decide, Kind, Morning, Tick
 from alphatrade_pipelines.live.session import LiveSession
+from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.simulation.story import Story
 from alphatrade_pipelines.simulation.tape import TIMEFRAME
 from alphatrade_pipelines.simulation.virtual import VirtualLoop
@@ -43,6 +45,26 @@ class Venue(Protocol):
 
     def agrees(self, session: LiveSession) -> bool:
         """Does the trader believe what is true?"""
+
+
+class KnownBars:
+    """The tape's bars, as far as they are known at a time: what a broker's history of bars would say."""
+
+    def __init__(self, exchange: Exchange, calendar: SessionCalendar) -> None:
+        self._frame: pd.DataFrame = exchange.tape.frame
+        self._starts = pd.DatetimeIndex(self._frame.index.get_level_values("timestamp"))
+        self._known_at = calendar.known_at(self._starts, TIMEFRAME)
+
+    def history(self, now: datetime) -> tuple[pd.DataFrame, dict[str, float], pd.Timestamp]:
+        """Bars known by ``now``, their last closes, and the start of the latest."""
+        known = self._frame[self._known_at <= pd.Timestamp(now)]
+        closes = {str(symbol): float(close) for symbol, close in known["close"].groupby(level="symbol").last().items()}
+        return known, closes, known.index.get_level_values("timestamp").max()
+
+    def between(self, after: pd.Timestamp, now: datetime) -> pd.DataFrame:
+        """Bars that began after ``after`` and are known by ``now``."""
+        found = self._frame[(self._starts > after) & (self._known_at <= pd.Timestamp(now))]
+        return found.reindex(columns=list(COLUMNS))
 
 
 class SeededBrain(Brain):

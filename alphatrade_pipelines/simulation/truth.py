@@ -18,7 +18,7 @@ from alphatrade_pipelines.trading.commands import Command, SubmitOrder
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.coverage import uncovered_qty
 from alphatrade_pipelines.trading.domain import ParentOrder
-from alphatrade_pipelines.trading.events import Event, OperatorAsked, OrderIntended, ParentOpened
+from alphatrade_pipelines.trading.events import CloseIntended, Event, OperatorAsked, OrderIntended, ParentOpened
 from alphatrade_pipelines.trading.orders import Phase
 from alphatrade_pipelines.trading.parent_state import SLICES
 from alphatrade_pipelines.trading.state import CoreState, TradingState
@@ -78,6 +78,25 @@ class Worked:
 
     order: ParentOrder
     slices: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Told:
+    """What the journal tells of orders: ``intents`` by client order id (the first of each), ``closings``: how often a symbol's position was
+    to be closed by the venue itself, by an order that it names; ``worked``: parents and intents in the journal's order."""
+
+    intents: dict[str, OrderIntended] = field(default_factory=dict)
+    closings: Counter[str] = field(default_factory=Counter)
+    worked: list[ParentOpened | OrderIntended] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Take note of an event, if it tells anything of orders."""
+        if isinstance(event, OrderIntended):
+            self.intents.setdefault(event.request.client_order_id, event)
+        if isinstance(event, CloseIntended):
+            self.closings[event.symbol] += 1
+        if isinstance(event, ParentOpened | OrderIntended):
+            self.worked.append(event)
 
 
 def closing_quantity(position: Decimal, live: Iterable[BookOrder]) -> Decimal:
@@ -172,16 +191,16 @@ def _knows(state: CoreState, symbol: str, position: Decimal) -> bool:
 # --- at the end -----------------------------------------------------------------------------------------------------------------------
 
 
-def judge_orders(judge: Judge, exchange: Exchange, intents: dict[str, OrderIntended], closings: Counter[str], by_hand: set[str]) -> None:
-    """Every order at the venue was intended first, and every decision became at most one order. ``closings``: by symbol, how often the
-    venue was to close the position itself, by an order that it names."""
+def judge_orders(judge: Judge, exchange: Exchange, told: Told, by_hand: set[str]) -> None:
+    """Every order at the venue was intended first, and every decision became at most one order."""
+    closings = Counter(told.closings)
     taken: dict[str, list[str]] = {}
     for receipt in judge.receipts:
         cid = receipt.request.client_order_id or ""
         if receipt.order_id is None or receipt.order_id in by_hand:
             continue
         judge.checks["intent before order"] += 1
-        intent = intents.get(cid)
+        intent = told.intents.get(cid)
         if intent is None and not cid and closings[receipt.request.symbol] > 0:
             closings[receipt.request.symbol] -= 1
         elif intent is None:

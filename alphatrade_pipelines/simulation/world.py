@@ -8,17 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import cached_property, partial
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import requests
-
 from alphatrade_pipelines.journal import RunEnd
-from alphatrade_pipelines.live.bars import COLUMNS, BarBuilder
+from alphatrade_pipelines.live.bars import BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
 from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession, Tick
@@ -30,11 +26,22 @@ from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.simulation.journals import MemoryStore, SqliteStore, Store
 from alphatrade_pipelines.simulation.life import Killed, Life, OwnJournal
 from alphatrade_pipelines.simulation.network import InProcessAdapter, Line
+from alphatrade_pipelines.simulation.people import BrokersPage
 from alphatrade_pipelines.simulation.story import CALM_SECONDS, Step, Story
 from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
-from alphatrade_pipelines.simulation.trader import SeededBrain, SimulatedPace, model
-from alphatrade_pipelines.simulation.truth import Judge, Look, Violation, judge_fills, judge_flat, judge_orders, judge_parents, judge_rest
+from alphatrade_pipelines.simulation.trader import KnownBars, SeededBrain, SimulatedPace, model
+from alphatrade_pipelines.simulation.truth import (
+    Judge,
+    Look,
+    Told,
+    Violation,
+    judge_fills,
+    judge_flat,
+    judge_orders,
+    judge_parents,
+    judge_rest,
+)
 from alphatrade_pipelines.simulation.virtual import VirtualLoop, run
 from alphatrade_pipelines.trading.applying import apply
 from alphatrade_pipelines.trading.commands import Command
@@ -43,9 +50,7 @@ from alphatrade_pipelines.trading.domain import ModelRef, StopPolicy
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     ClockTicked,
-    CloseIntended,
     Event,
-    OrderIntended,
     OrderUpdated,
     ParentOpened,
     PriceSeen,
@@ -57,7 +62,6 @@ from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
-from alphatrade_pipelines.venue.exchange.orders import VenueOrderRequest
 from alphatrade_pipelines.venue.faults.scenario import ScenarioError, draw, faults_of
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
@@ -140,7 +144,8 @@ class World:
         self.ends = self.loop.seconds_at(tape.sessions[-1].close) - CHECK_SECONDS
         self.calm = self.loop.seconds_at(tape.sessions[-1].close) - CALM_SECONDS
         self.version = "3"
-        self.by_hand: set[str] = set()
+        self.page = BrokersPage(self.loop, self.exchange, self.line, URL)
+        self.bars = KnownBars(self.exchange, self.calendar)
         self.impossible: list[str] = []
         self._names: dict[str, str] = {}
         self._life = Life(self.loop, lambda point: None)  # nobody lives before the first process
@@ -236,14 +241,6 @@ class World:
         self.line.traffic.in_flight.clear()
         raise life.death
 
-    @cached_property
-    def _history(self) -> tuple[pd.DataFrame, dict[str, float], pd.Timestamp]:
-        """Bars known before the venue began, their last closes, and the start of the latest."""
-        frame = self.exchange.tape.frame
-        known = frame[self._known_at(frame) <= pd.Timestamp(self.loop.epoch)]
-        closes = {str(symbol): float(close) for symbol, close in known["close"].groupby(level="symbol").last().items()}
-        return known, closes, known.index.get_level_values("timestamp").max()
-
     @property
     def _run_id(self) -> str:
         return f"run-{self.report.processes}"
@@ -261,7 +258,7 @@ class World:
             "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout, life), sleep=life.sleep
         )
         gateway = AlpacaGateway(config, state.fills_from, alive)
-        known, closes, last = self._history
+        known, closes, last = self.bars.history(self.loop.epoch)
         quiet_from = self.loop.epoch + timedelta(seconds=self.calm)
         brain = self.brain(self.story, self.version, closes, last, quiet_from)
         builder = BarBuilder(TIMEFRAME, SYMBOLS, self.calendar)
@@ -279,7 +276,7 @@ class World:
         quiet = 1e9
         settings = SessionConfig("sim", self._run_id, self.core, status_every_s=quiet, status_least_s=quiet, heartbeat_every_s=3600.0)
         streams = partial(InProcessStreams, self.loop, self.server, (_ENDPOINTS, _KEYS), SYMBOLS, self._delay)
-        session = LiveSession(settings, tools, Surroundings(streams, self._catch_up))
+        session = LiveSession(settings, tools, Surroundings(streams, self.bars.between))
         self._watch(session)
         return session
 
@@ -341,15 +338,6 @@ class World:
         elif isinstance(event, OrderUpdated) and event.event == "rejected":
             self._refusals[event.order.symbol] = self.loop.time()
 
-    def _catch_up(self, after: pd.Timestamp, now: datetime) -> pd.DataFrame:
-        frame = self.exchange.tape.frame
-        starts = frame.index.get_level_values("timestamp")
-        frame = frame[(starts > after) & (starts < pd.Timestamp(now))]
-        return frame[self._known_at(frame) <= pd.Timestamp(now)].reindex(columns=list(COLUMNS))
-
-    def _known_at(self, frame: pd.DataFrame) -> pd.DatetimeIndex:
-        return self.calendar.known_at(pd.DatetimeIndex(frame.index.get_level_values("timestamp")), TIMEFRAME)
-
     def _better_model(self, running: ModelRef) -> Any:
         return None if running.version == self.version else (None, model(self.version))
 
@@ -405,7 +393,7 @@ class World:
                 self.version = step["version"]
                 self.report.struck["swap model"] += 1
             case _:
-                self._by_hand(step)
+                self.report.struck[f"by hand: {step['do']}"] += self.page.act(step)
 
     def _operator(self, step: Step) -> None:
         if self.session is None:
@@ -438,48 +426,6 @@ class World:
             self._flatten_is_due = False
             self._ask(self.session, OperatorRequest("flatten", "simulated operator"))
             self.report.struck["operator flatten at the end"] += 1
-
-    def _by_hand(self, step: Step) -> None:
-        """A person at the broker's own page."""
-        exchange, symbol = self.exchange, step.get("symbol", "")
-        match step["do"]:
-            case "trade":
-                exchange.levers.manual_trade(symbol, Decimal(step["qty"]))
-            case "order":
-                price = (exchange.prices()[symbol] * Decimal(repr(step["at_price"]))).quantize(Decimal("0.01"))
-                limit = None if step["at_price"] == 1.0 else price
-                asked = VenueOrderRequest(
-                    symbol, step["side"], Decimal(step["qty"]), type="market" if limit is None else "limit", limit_price=limit
-                )
-                self.by_hand.add(exchange.submit(asked).id)
-            case "replace leg":
-                for order in self._live(symbol):
-                    if order.stop_price is not None and order.is_exit_leg:
-                        price = (order.stop_price * Decimal(repr(step["by"]))).quantize(Decimal("0.01"))
-                        exchange.replace(order.id, stop_price=price)
-                        break
-                else:
-                    return
-            case "cancel order":
-                found = self._live(symbol)
-                if not found:
-                    return
-                exchange.cancel(found[0].id)
-            case "close all":
-                self._close_all(step)
-        self.report.struck[f"by hand: {step['do']}"] += 1
-
-    def _live(self, symbol: str) -> list[Any]:
-        return [order for order in self.exchange.book.live() if order.symbol == symbol and order.status != "pending_cancel"]
-
-    def _close_all(self, step: Step) -> None:
-        """The broker's button "close all": the venue's own handler, faults of single items included."""
-        query = f"?cancel_orders={'true' if step['cancel'] else 'false'}"
-        prepared = requests.Request("DELETE", f"{URL}/v2/positions{query}", headers=_HEADERS).prepare()
-        self.loop.create_task(self._by_person(prepared))
-
-    async def _by_person(self, prepared: requests.PreparedRequest) -> None:
-        self.by_hand.update(await self.line.by_person(prepared))
 
     def _flow(self) -> None:
         assert self.server.pacer is not None
@@ -546,24 +492,15 @@ class World:
 
     def _finish(self) -> None:
         report, judge = self.report, self.judge
-        intents: dict[str, OrderIntended] = {}
-        closings: Counter[str] = Counter()
-        told: list[ParentOpened | OrderIntended] = []
-        state = CoreState.initial(self.core)
-        journaled = []
+        told, state = Told(), CoreState.initial(self.core)
         for seq, event in self.store.events():
             apply(state, event)
+            told.add(event)
             report.events = seq
-            journaled.append(event)
-        for event in (*journaled, *self.unwritten):
-            if isinstance(event, OrderIntended):
-                intents.setdefault(event.request.client_order_id, event)
-            if isinstance(event, CloseIntended):
-                closings[event.symbol] += 1
-            if isinstance(event, ParentOpened | OrderIntended):
-                told.append(event)
-        judge_orders(judge, self.exchange, intents, closings, self.by_hand)
-        judge_parents(judge, self.exchange, told)
+        for event in self.unwritten:
+            told.add(event)
+        judge_orders(judge, self.exchange, told, self.page.made)
+        judge_parents(judge, self.exchange, told.worked)
         judge.checks["replay gives the state"] += 1
         if self.session is not None and state.fingerprint() != self.session.shell.engine.state.fingerprint():
             judge.found("replay gives the state", "replaying the journal gives another state than the process had")
@@ -577,8 +514,8 @@ class World:
         report.violations, report.checks = judge.violations, judge.checks
         report.longest = {name: float(value) for name, value in judge.longest.items()}
         report.journal_hash, report.requests = self.store.head, self.line.traffic.requests
-        report.orders["parent"] = sum(isinstance(event, ParentOpened) for event in told)
-        report.orders.update(intent.purpose for intent in intents.values())
+        report.orders["parent"] = sum(isinstance(event, ParentOpened) for event in told.worked)
+        report.orders.update(intent.purpose for intent in told.intents.values())
         report.orders["fills"] = len(self.exchange.book.fills)
 
 
@@ -594,4 +531,3 @@ def _quick_folder() -> str | None:
 
 _ENDPOINTS = Endpoints.of_venue(URL)
 _KEYS = Credentials.of(None, None, "sim")
-_HEADERS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
