@@ -23,16 +23,23 @@ CLOCK_ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Flattened:
-    """What is left: positions still open (symbol, quantity), and whether their closing orders wait for the market to open."""
+    """What is left: positions still open (symbol, quantity), and whether their closing orders wait for the market to open. ``left_alone``:
+    what the account holds beside US equities, which is nobody's to sell here."""
 
     left: tuple[tuple[str, Decimal], ...]
     queued: bool
+    left_alone: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
         """One line for a person."""
+        others = f"; not US equities, left alone: {', '.join(self.left_alone)}" if self.left_alone else ""
+        return self._shares + others
+
+    @property
+    def _shares(self) -> str:
         if not self.left:
-            return "flat: no position is left at the broker"
+            return "flat: no position is left at the broker" if not self.left_alone else "flat: no share is left at the broker"
         names = ", ".join(f"{qty:f} {symbol}" for symbol, qty in self.left)
         return (
             f"closing orders wait for the next open: {names}" if self.queued else f"NOT flat, still open: {names}; look at the broker now"
@@ -40,7 +47,7 @@ class Flattened:
 
 
 def flatten_directly(gateway: AlpacaGateway, patience_s: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> Flattened:
-    """Cancel every order, wait until they are gone, sell or cover every position at market, and look until it is true.
+    """Cancel every order of US equities, wait until they are gone, sell or cover every position at market, and look until it is true.
 
     Repeats what the broker refuses or leaves unanswered until ``patience_s`` is over. Raises ``BrokerUnavailableError`` when the broker
     cannot even be read.
@@ -54,11 +61,11 @@ def flatten_directly(gateway: AlpacaGateway, patience_s: float = 60.0, sleep: Ca
         alive = [order for order in wire.flatten(seen.orders) if order.is_live]
         ours = {order.symbol for order in alive if order.client_order_id in closing.values()}
         if not positions and not alive:
-            return Flattened((), False)
+            return Flattened((), False, gateway.left_alone)
         if not is_open and positions and {symbol for symbol, _ in positions} <= ours:
-            return Flattened(positions, True)
+            return Flattened(positions, True, gateway.left_alone)
         if time.monotonic() > until:
-            return Flattened(positions, False)
+            return Flattened(positions, False, gateway.left_alone)
         _cancel([order for order in alive if order.client_order_id not in closing.values()], gateway)
         busy = {order.symbol for order in alive}
         for symbol, qty in positions:

@@ -3,7 +3,7 @@
 Capabilities used: market, limit, stop and stop-limit orders; DAY and GTC; bracket (entry) and OCO (exit); fractional market orders
 (to sell a remainder); cancel; replace; close a position; look-up by client order id; positions; orders with nested legs; FILL activities;
 clock; corporate actions. Not used: notional orders, extended hours, trailing stops, cancel-all and close-all (their mixed 207 answers
-name no order of ours; the core closes symbol by symbol).
+name no order of ours; the core closes symbol by symbol). Of what the account holds beside US equities (crypto, options) nothing is shown.
 
 Every mutation ends CONFIRMED, REFUSED, UNKNOWN, UNSENT (no connection: the broker has nothing) or DENIED (the SDK cannot express it), and
 is sent at most once per call: what to do about it is the core's decision.
@@ -24,6 +24,7 @@ import requests
 import structlog
 
 from alphatrade_pipelines.live import wire
+from alphatrade_pipelines.live.bystanders import Bystanders
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
 from alphatrade_pipelines.live.throttle import Lane, Throttle, Valve
 from alphatrade_pipelines.live.transport import (
@@ -38,7 +39,7 @@ from alphatrade_pipelines.live.transport import (
     read,
 )
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
-from alphatrade_pipelines.trading.domain import AccountState, AssetState, BrokerOrder, Execution, OrderRequest
+from alphatrade_pipelines.trading.domain import AccountState, AssetState, BrokerOrder, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
 from alphatrade_pipelines.trading.ids import names_entry
 
@@ -67,6 +68,9 @@ class Broker(Protocol):
     def corporate_actions(self, symbols: Iterable[str], start: date, end: date) -> list[wire.CorporateAction]: ...
 
     def assets(self, symbols: Iterable[str]) -> list[AssetState]: ...
+
+    @property
+    def left_alone(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,12 @@ class AlpacaGateway:
         self._throttled(self._glancing, Lane.GLANCE)
         self._throttled(self._listing, Lane.READ)
         self._noting = threading.Lock()
+        self._others = Bystanders()
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """What else the account was seen to hold or to have on order, which no read shows: ("BTCUSD (crypto)", …)."""
+        return tuple(sorted(self._others.names))
 
     def _harden(self, client: Any, read_timeout: float) -> None:
         config = self._config
@@ -326,8 +336,9 @@ class AlpacaGateway:
         """
         since = self._fills_since or began
         orders = self._orders(since)
-        executions = self._executions(since)
-        positions = [wire.broker_position(raw) for raw in self._read(self._reading.get_all_positions, "positions")]
+        fills = self._fills(since)
+        positions = [wire.broker_position(raw) for raw in self._others.leave_out(self._read(self._reading.get_all_positions, "positions"))]
+        executions = [wire.execution_of_activity(raw) for raw in self._others.leave_out_fills(fills)]
         account = wire.account_state(self._read(self._reading.get_account, "account"))
         self._fills_since = max(since, began - OVERLAP)
         return BrokerSeen(at, began, tuple(positions), tuple(orders), tuple(executions), since, account)
@@ -367,12 +378,14 @@ class AlpacaGateway:
         from alpaca.trading.requests import GetOrdersRequest
 
         found: dict[str, BrokerOrder] = {}
+        listed: set[object] = set()
         while True:
             query = GetOrdersRequest(status=QueryOrderStatus(status), limit=ORDERS_PAGE, after=after, direction=Sort.ASC, nested=True)
-            page = [wire.broker_order(raw) for raw in self._read(lambda query=query: self._reading.get_orders(query), f"{status} orders")]
-            fresh = [order for order in page if order.broker_id not in found]
-            found.update({order.broker_id: order for order in fresh})
-            last = max((order.submitted_at for order in page if order.submitted_at), default=None)
+            page = self._read(lambda query=query: self._reading.get_orders(query), f"{status} orders")
+            fresh = {raw.get("id") for raw in page} - listed
+            listed |= fresh
+            found.update({order.broker_id: order for order in map(wire.broker_order, self._others.leave_out(page))})
+            last = max((wire.instant(raw["submitted_at"]) for raw in page if raw.get("submitted_at")), default=None)
             if len(page) < ORDERS_PAGE or not fresh or last is None:
                 return list(found.values())
             # ``after`` is exclusive: step back a little so that orders of the same instant are not skipped
@@ -387,10 +400,10 @@ class AlpacaGateway:
             if error.failure.is_absent:
                 return None
             raise
-        return wire.broker_order(raw)
+        return next(map(wire.broker_order, self._others.leave_out([raw])), None)
 
-    def _executions(self, since: datetime) -> list[Execution]:
-        found: list[Execution] = []
+    def _fills(self, since: datetime) -> list[wire.Raw]:
+        found: list[wire.Raw] = []
         query: dict[str, Any] = {
             "activity_types": "FILL",
             "page_size": FILLS_PAGE,
@@ -399,7 +412,7 @@ class AlpacaGateway:
         }
         while True:
             page = self._read(lambda query=dict(query): self._reading.get("/account/activities", query), "fill activities")
-            found.extend(wire.execution_of_activity(raw) for raw in page)
+            found.extend(page)
             if len(page) < FILLS_PAGE:
                 return found
             query["page_token"] = page[-1]["id"]

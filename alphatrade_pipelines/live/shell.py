@@ -170,6 +170,7 @@ class Shell:
         self._renew_at = timedelta(0)
         self._bars_lost = False
         self._read_again = ""
+        self._told_left_alone = False
         self.vitals, self._bars_heard = Vitals(), BarWatch(tools.builder.timeframe)
         self.free_running = False  # time goes on while nobody can read it; not where a harness moves it
         self.steady = False  # a second of the broker's is one of ours; not at a venue of another pace
@@ -332,9 +333,17 @@ class Shell:
             self.vitals.bad("reads", "the broker did not answer the last one")
         else:
             self.vitals.good("reads")
+            await self._tell_left_alone()
             await self.pump(done.seen)
             if done.again:
                 self._read(ReadBroker(done.again))
+
+    async def _tell_left_alone(self) -> None:
+        """Once a session: a person should know what else is in the account, since nobody here looks after it."""
+        names = self.tools.broker.left_alone
+        if names and not self._told_left_alone:
+            self._told_left_alone = True
+            await self._execute(RaiseAlert("WARNING", "LEFT_ALONE", f"not US equities, not traded, not protected: {', '.join(names)}"))
 
     # ---- stimuli
 
@@ -479,7 +488,8 @@ class Shell:
             log.error("unreadable trade update", error=str(error), data=repr(data)[:500])
             self.reread("unreadable trade update")
             return
-        await self.pump(update)
+        if update is not None:
+            await self.pump(update)
 
     async def _stream(self, change: StreamChanged) -> None:
         if change.garbled and change.name == "market_data":

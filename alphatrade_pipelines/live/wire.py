@@ -5,6 +5,7 @@ The SDK's own models are not used for reading: one enum value it does not know r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from alpaca.trading.requests import ReplaceOrderRequest
 
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
+US_EQUITY = "us_equity"
+# no US equity looks like these: an option by the OCC (root, expiry, right, strike), a pair of coins with or without its slash
+_OPTION = re.compile(r"[A-Z0-9]{1,6}\d{6}[CP]\d{8}")
+_PAIR = re.compile(r".+/.+|[A-Z0-9]{3,}(USD|USDT|USDC|USDG|BTC)")
 Raw = Mapping[str, Any]
 
 
@@ -104,6 +109,21 @@ def _side(value: object) -> Side:
         raise WireError(f"expected side buy or sell, found {value!r}") from error
 
 
+def asset_class(raw: Raw) -> str:
+    """What a position, an order or an activity is about: what it says itself, else what its legs say (a multi-leg order has neither class
+    nor symbol of its own), else what its symbol looks like."""
+    said = raw.get("asset_class")
+    if said:
+        return str(said)
+    for leg in raw.get("legs") or ():
+        if (kind := asset_class(leg)) != US_EQUITY:
+            return kind
+    if raw.get("order_class") == "mleg":
+        return "mleg"
+    symbol = str(raw.get("symbol") or "")
+    return "us_option" if _OPTION.fullmatch(symbol) else "crypto" if _PAIR.fullmatch(symbol) else US_EQUITY
+
+
 def broker_order(raw: Raw) -> BrokerOrder:
     """One order, with its legs. Unknown statuses and types stay as they came."""
     return BrokerOrder(
@@ -167,8 +187,10 @@ def execution_of_activity(raw: Raw) -> Execution:
     )
 
 
-def trade_update(data: Raw, at: datetime) -> OrderUpdated:
-    """One message of the trade_updates stream; ``at`` is when it was taken in."""
+def trade_update(data: Raw, at: datetime) -> OrderUpdated | None:
+    """One message of the trade_updates stream, None when it is not about a US equity; ``at`` is when it was taken in."""
+    if asset_class(_mapping(data, "order")) != US_EQUITY:
+        return None
     event, order = _text(data, "event"), broker_order(_mapping(data, "order"))
     execution = None
     if event in FILL_EVENTS:
