@@ -21,6 +21,7 @@ from alpaca.trading.stream import TradingStream
 
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.inbox import BarArrived, Stimulus, StreamChanged, UpdateArrived
+from alphatrade_pipelines.market.sources.secrecy import masked
 
 log = structlog.get_logger(__name__)
 Sink = Callable[[Stimulus], None]
@@ -64,8 +65,11 @@ class _Watched:
             self.sink(StreamChanged(self.name, connected=False, detail=detail))
 
     def _unreadable(self, error: Exception, raw: object) -> None:
-        log.error("unreadable stream message", stream=self.name, error=str(error), raw=repr(raw)[:500])
-        self.sink(StreamChanged(self.name, connected=self._up, detail=f"unreadable message: {error}", garbled=True))
+        stream: Any = self
+        keys = (stream._api_key, stream._secret_key)  # an error message may repeat what it was authenticated with
+        said = masked(str(error), keys)
+        log.error("unreadable stream message", stream=self.name, error=said, raw=masked(repr(raw), keys)[:500])
+        self.sink(StreamChanged(self.name, connected=self._up, detail=f"unreadable message: {said}", garbled=True))
 
     async def _consume(self) -> bool:
         """Replaces the SDK's read loop: same contract (returns when told to stop, raises when the socket breaks)."""

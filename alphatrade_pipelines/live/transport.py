@@ -19,6 +19,8 @@ import structlog
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
+from alphatrade_pipelines.market.sources.secrecy import mask_answers
+
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
 
@@ -93,7 +95,8 @@ AdapterFactory = Callable[[tuple[float, float]], HTTPAdapter]
 
 
 def harden(client: RESTClient, timeout: tuple[float, float], trust_env: bool, adapter: AdapterFactory = TimeoutAdapter) -> None:
-    """Bound every wait of an SDK client and turn off its hidden retry (the SDK offers no public way to do either).
+    """Bound every wait of an SDK client, turn off its hidden retry (the SDK offers no public way to do either), and keep its keys out of
+    what it is answered.
 
     ``adapter`` makes what carries the requests, given (connect, read) seconds; a simulation carries them without a socket.
     """
@@ -101,6 +104,7 @@ def harden(client: RESTClient, timeout: tuple[float, float], trust_env: bool, ad
     client._session.trust_env = trust_env
     for prefix in ("https://", "http://"):
         client._session.mount(prefix, adapter(timeout))
+    mask_answers(client)
 
 
 def failure_of(error: Exception) -> Failure:

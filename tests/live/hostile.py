@@ -31,6 +31,7 @@ class Seen:
     path: str
     query: dict[str, list[str]]
     body: Any
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -51,7 +52,7 @@ class HostileBroker:
                 length = int(self.headers.get("Content-Length") or 0)
                 parts = urlsplit(self.path)
                 body = json.loads(self.rfile.read(length)) if length else None
-                request = Seen(self.command, parts.path, parse_qs(parts.query), body)
+                request = Seen(self.command, parts.path, parse_qs(parts.query), body, dict(self.headers))
                 broker.seen.append(request)
                 reply = broker.script.popleft() if broker.script else broker._fall_back(request)
                 time.sleep(reply.delay)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +16,8 @@ import pytest
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
 from alphatrade_pipelines.live.transport import BrokerRefusedError, BrokerUnavailableError
-from alphatrade_pipelines.trading.commands import ClosePosition, ReadBroker, ReplaceOrder, SubmitOrder
+from alphatrade_pipelines.live.wire import WireError
+from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import BrokerSeen, CloseEnded, Outcome, ReplaceEnded
 from tests.live.hostile import HostileBroker, Reply, Seen, order_json
@@ -286,3 +289,41 @@ def test_keys_do_not_show(broker: HostileBroker) -> None:
     broker.script.append(Reply(403, {"code": 40310000, "message": "no"}))
     gateway = AlpacaGateway(config, AT)
     assert "SECRET" not in repr(gateway.execute(SubmitOrder(BRACKET), AT))
+
+
+KEYS = Credentials.of("AKIDSECRET0001", "TOP/SECRET+value", "sim")
+SPELLINGS = ("AKIDSECRET0001", "TOP/SECRET+value", "TOP%2FSECRET%2Bvalue", "TOP\\/SECRET+value")
+
+
+def html_echo(request: Seen) -> bytes:
+    """An error page for developers: it shows the request it was made for."""
+    shown = "".join(f"<li>{name}: {value}</li>" for name, value in request.headers.items())
+    return f"<html><body><ul>{shown}</ul>{' '.join(SPELLINGS)}</body></html>".encode()
+
+
+def json_echo(request: Seen) -> bytes:
+    body = json.dumps({"code": 40310000, "message": f"refused: {request.headers}", "seen": list(SPELLINGS[:3])})
+    return body.replace("TOP/", "TOP\\/", 1).encode()  # as PHP writes a slash
+
+
+@pytest.mark.parametrize(("status", "page"), [(502, html_echo), (403, html_echo), (403, json_echo), (400, json_echo), (200, html_echo)])
+def test_a_page_that_echoes_our_headers_does_not_make_us_write_the_keys_down(
+    broker: HostileBroker, status: int, page: Callable[[Seen], bytes], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: Seen) -> Reply:
+        assert "TOP/SECRET+value" in request.headers.values()
+        return Reply(status, page(request))
+
+    broker.fallback = answer
+    gateway = AlpacaGateway(
+        GatewayConfig("sim", Endpoints.of_venue(broker.url), KEYS, Patience(1.0, 1.0, 2, 0.01)), AT, believed_live=[OLD]
+    )
+    commands = [SubmitOrder(BRACKET), CancelOrder(OLD, "SPY"), ReplaceOrder(OLD, "SPY", "r", Decimal(7)), ClosePosition("SPY")]
+    said = [repr(gateway.execute(command, AT)) for command in (*commands, ProbeOrder("x"), ReadBroker("start"))]
+    for call in (gateway.account, gateway.clock, lambda: gateway.corporate_actions(["SPY"], AT.date(), AT.date())):
+        with pytest.raises((BrokerUnavailableError, WireError)) as raised:
+            call()
+        said += [str(raised.value), repr(raised.value), "".join(traceback.format_exception(raised.value))]
+    said += [capsys.readouterr().out, caplog.text]
+    assert [text for text in said if any(part in text for part in ("AKID", "SECRET+", "SECRET%"))] == []
+    assert any("***" in text for text in said) or status == 200

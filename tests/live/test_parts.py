@@ -15,6 +15,7 @@ from pathlib import Path
 import msgpack
 import pandas as pd
 import pytest
+from structlog.testing import capture_logs
 
 from alphatrade_pipelines.live.bars import BarBuilder, merge
 from alphatrade_pipelines.live.control import ControlInbox
@@ -167,6 +168,18 @@ def test_one_unreadable_message_hides_no_other() -> None:
     assert [type(one).__name__ for one in seen] == ["StreamChanged", "StreamChanged", "StreamChanged", "UpdateArrived"]
     assert [one.garbled for one in seen if isinstance(one, StreamChanged)] == [False, True, True]
     assert stream.received == 2
+
+
+def test_an_error_message_that_repeats_our_keys_is_told_without_them() -> None:
+    seen: list[Stimulus] = []
+    keys = Credentials.of("AKIDSECRET0001", "TOP/SECRET+value", "sim")
+    error = {"stream": "authorization", "action": "error", "data": {"sent": ["AKIDSECRET0001", "TOP/SECRET+value"]}}
+    with capture_logs() as logs:
+        UpdateStream(SIM, keys, seen.append)._take(json.dumps(error).encode())
+        UpdateStream(SIM, keys, seen.append)._take(b'{broken "TOP/SECRET+value"')
+    assert len(seen) == len(logs) == 2
+    assert "SECRET" not in f"{seen} {logs}"
+    assert "***" in f"{seen}"
 
 
 def test_a_silently_ignored_subscription_does_not_count_as_connected() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -266,6 +267,15 @@ def test_refused_keys_are_explained_and_never_shown(filled: FakeVenue, make: Cal
     shown = f"{caught.value!r} {source.config!r} {source.describe()!r} {make().config!r}"
     for secret in ("wrong-secret", SECRET, KEY):
         assert secret not in shown
+
+
+def test_keys_that_a_page_echoes_or_that_cannot_be_headers_are_not_shown(filled: FakeVenue, make: Callable[..., AlpacaSource]) -> None:
+    filled.faults = [(502, f"<html>you sent {KEY} and {SECRET}</html>")]
+    with pytest.raises(MarketDataUnavailableError, match=r"you sent \*\*\* and \*\*\*"):
+        make(attempts=1).fetch()
+    with pytest.raises(MarketDataUnavailableError, match=r"InvalidHeader.*\*\*\*") as caught:
+        make(attempts=1, secret_key=SecretStr(f"{SECRET}\n")).fetch()
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

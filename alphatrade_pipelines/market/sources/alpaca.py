@@ -24,6 +24,7 @@ from alphatrade_pipelines.market.sessions import SessionCalendar
 from alphatrade_pipelines.market.sources.alpaca_actions import actions_by_symbol, put_on_bars
 from alphatrade_pipelines.market.sources.base import Bound
 from alphatrade_pipelines.market.sources.polite import PoliteAdapter, TokenBucket
+from alphatrade_pipelines.market.sources.secrecy import mask_answers, masked
 from alphatrade_pipelines.market.timeframe import Timeframe
 
 DATA_URL = "https://data.alpaca.markets"
@@ -205,6 +206,7 @@ class AlpacaSource:
         adapter = PoliteAdapter(self._bucket, config.connect_timeout_seconds, config.read_timeout_seconds, config.attempts)
         client._session.mount("https://", adapter)
         client._session.mount("http://", adapter)
+        mask_answers(client)
         return client
 
     def _ask(self, call: Callable[[Any], Any], request: Any) -> Any:
@@ -221,7 +223,9 @@ class AlpacaSource:
             advice = {401: " Check the API keys.", 403: " Check the keys and whether they may use this feed."}.get(status or 0, "")
             raise MarketDataUnavailableError(f"{host} answered {status}: {text}.{advice}") from error
         except requests.exceptions.RequestException as error:
-            raise MarketDataUnavailableError(f"{host} did not answer: {type(error).__name__}: {error}") from error
+            # a key that cannot be a header (a line break behind it) would be shown by this very error
+            said = masked(str(error), (self.config.api_key.get_secret_value(), self.config.secret_key.get_secret_value()))
+            raise MarketDataUnavailableError(f"{host} did not answer: {type(error).__name__}: {said}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # the SDK met a body it does not know
             raise MarketDataUnavailableError(f"{host} did not answer as Alpaca's data API does: {error}") from error
 
