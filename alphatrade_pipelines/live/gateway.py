@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -39,7 +40,7 @@ from alphatrade_pipelines.live.transport import (
     read,
 )
 from alphatrade_pipelines.trading.commands import CancelOrder, ClosePosition, Command, ProbeOrder, ReadBroker, ReplaceOrder, SubmitOrder
-from alphatrade_pipelines.trading.domain import AccountState, AssetState, BrokerOrder, OrderRequest
+from alphatrade_pipelines.trading.domain import AccountState, AssetState, BrokerOrder, Execution, OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, CancelEnded, CloseEnded, Event, OrderProbed, Outcome, ReplaceEnded, SubmitEnded
 from alphatrade_pipelines.trading.ids import names_entry
 
@@ -120,11 +121,14 @@ class AlpacaGateway:
         self._reading = self._trading_client(patience.read_timeout)
         self._glancing = self._trading_client(patience.glance_timeout)
         self._listing = self._trading_client(patience.read_timeout)
+        self._history = self._trading_client(patience.glance_timeout)  # fills are not waited for as long as orders and positions
+        self._fills_came = True
         self._actions = self._actions_client()
         self._lane = self._throttled(self._trading, Lane.EXIT)
         self._throttled(self._reading, Lane.READ)
         self._throttled(self._glancing, Lane.GLANCE)
         self._throttled(self._listing, Lane.READ)
+        self._throttled(self._history, Lane.READ)
         self._noting = threading.Lock()
         self._others = Bystanders()
 
@@ -331,17 +335,21 @@ class AlpacaGateway:
         """Orders, executions, positions and account in one reconciliation read.
 
         Orders: all open ones with legs, all submitted since the last read, and, one by one, every order this gateway last saw
-        alive that neither list shows any more, with whatever replaced it: "not in the open list" is not "gone". Raises:
+        alive that neither list shows any more, with whatever replaced it: "not in the open list" is not "gone". Executions that the
+        broker does not give are said to be unknown, and asked for again; nobody's protection waits for them. Raises:
         BrokerUnavailableError.
         """
         since = self._fills_since or began
         orders = self._orders(since)
-        fills = self._fills(since)
+        fills, complete = self._fills(since)
         positions = [wire.broker_position(raw) for raw in self._others.leave_out(self._read(self._reading.get_all_positions, "positions"))]
-        executions = [wire.execution_of_activity(raw) for raw in self._others.leave_out_fills(fills)]
+        executions = _readable(self._others.leave_out_fills(fills))
         account = wire.account_state(self._read(self._reading.get_account, "account"))
-        self._fills_since = max(since, began - OVERLAP)
-        return BrokerSeen(at, began, tuple(positions), tuple(orders), tuple(executions), since, account)
+        known = complete and None not in executions
+        if known:
+            self._fills_since = max(since, began - OVERLAP)
+        executed = tuple(execution for execution in executions if execution is not None)
+        return BrokerSeen(at, began, tuple(positions), tuple(orders), executed, since, account, known)
 
     def _seen_or_none(self, at: datetime, reason: str) -> BrokerSeen | None:
         try:
@@ -402,19 +410,28 @@ class AlpacaGateway:
             raise
         return next(map(wire.broker_order, self._others.leave_out([raw])), None)
 
-    def _fills(self, since: datetime) -> list[wire.Raw]:
-        found: list[wire.Raw] = []
+    def _fills(self, since: datetime) -> tuple[list[wire.Raw], bool]:
+        """FILL activities since then, and whether these are all. Asked once more at most, and once only where that failed the last time."""
+        patience, found = self._config.patience, list[wire.Raw]()
         query: dict[str, Any] = {
             "activity_types": "FILL",
             "page_size": FILLS_PAGE,
             "direction": "asc",
             "after": since.isoformat().replace("+00:00", "Z"),
         }
+        attempts = min(2, patience.read_attempts) if self._fills_came else 1
+        self._fills_came = False
         while True:
-            page = self._read(lambda query=dict(query): self._reading.get("/account/activities", query), "fill activities")
+            ask = partial(self._history.get, "/account/activities", dict(query))
+            try:
+                page = read(ask, "fill activities", attempts, patience.first_wait, self._config.sleep)
+            except BrokerUnavailableError as error:
+                log.error("fill activities not read, going on without", since=since.isoformat(), error=str(error))
+                return found, False
             found.extend(page)
             if len(page) < FILLS_PAGE:
-                return found
+                self._fills_came = True
+                return found, True
             query["page_token"] = page[-1]["id"]
 
     def _note(self, order: BrokerOrder) -> None:
@@ -427,6 +444,18 @@ class AlpacaGateway:
 
     def close(self) -> None:
         """Give the sockets back."""
-        for client in (self._trading, self._reading, self._glancing, self._listing, self._actions):
+        for client in (self._trading, self._reading, self._glancing, self._listing, self._history, self._actions):
             session: requests.Session = client._session
             session.close()
+
+
+def _readable(fills: Iterable[wire.Raw]) -> list[Execution | None]:
+    """Each as an execution, None for one that cannot be read: it must not take the others with it."""
+    found: list[Execution | None] = []
+    for raw in fills:
+        try:
+            found.append(wire.execution_of_activity(raw))
+        except wire.WireError as error:
+            log.error("unreadable fill activity", error=str(error), raw=repr(raw)[:500])
+            found.append(None)
+    return found

@@ -333,6 +333,10 @@ class Shell:
             self.vitals.bad("reads", "the broker did not answer the last one")
         else:
             self.vitals.good("reads")
+            if done.seen.fills_known:
+                self.vitals.good("fills")
+            else:
+                self.vitals.bad("fills", "the broker does not list them; its positions count")
             await self._tell_left_alone()
             await self.pump(done.seen)
             if done.again:

@@ -250,7 +250,8 @@ class OrderUpdated:
 class BrokerSeen:
     """One reconciliation read: positions, orders (legs nested) and executions since ``fills_since``; taken between ``began`` and ``at``.
 
-    It exists only when every part of the read succeeded: a failed query never means "flat".
+    It exists only when positions, orders and account were read: a failed query never means "flat". ``fills_known`` is False when not all
+    of the executions were.
     """
 
     at: datetime
@@ -260,6 +261,7 @@ class BrokerSeen:
     executions: tuple[Execution, ...]
     fills_since: datetime
     account: AccountState
+    fills_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,14 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
     if key in state.executions:
         return False
     state.executions[key] = None
-    state.executed[execution.broker_id] = state.executed.get(execution.broker_id, Decimal(0)) + execution.qty
+    counted = state.executed.get(execution.broker_id, Decimal(0))
+    state.executed[execution.broker_id] = counted + execution.qty
     if execution.at < state.adopted.get(execution.symbol, execution.at):
-        # older than the broker's position that was adopted: contained in it, unless it came while that was read
+        # older than the broker's position that was adopted: contained in it, unless it came while that was read, and then so are the
+        # shares that its order reported at that time
+        reported = _reported(state, execution.broker_id)
+        if reported is not None:
+            state.executed[execution.broker_id] = max(counted, min(counted + execution.qty, reported))
         state.look_again_at = state.clock + timedelta(seconds=state.config.activity_guard_s + 1.0)
         return False
     signed = execution.qty if execution.side is Side.BUY else -execution.qty
@@ -33,6 +38,12 @@ def count_execution(state: CoreState, execution: Execution) -> bool:
     if held is None and _only_closes(state, execution.broker_id):
         state.positions[execution.symbol].flipped = True
     return True
+
+
+def _reported(state: CoreState, broker_id: str) -> Decimal | None:
+    """Shares that an order of ours, or a leg of one, is known to have filled; None for an order that is not ours."""
+    order = state.orders.get(state.by_broker.get(broker_id, ""))
+    return dict(order.fills()).get(broker_id) if order is not None else None
 
 
 def _only_closes(state: CoreState, broker_id: str) -> bool:

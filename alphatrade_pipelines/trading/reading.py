@@ -29,11 +29,15 @@ def read_broker(state: CoreState, event: BrokerSeen) -> None:
     for symbol in state.live:
         mine = state.positions.get(symbol)
         if (mine.qty if mine else 0) == held.get(symbol, 0) and state.is_quiet(symbol, event.began):
+            if not event.fills_known and state.has_uncounted_fills(symbol):
+                state.adopted[symbol] = state.clock  # the broker's word stands in for executions that it may list later
             positions.settle_fills(state, symbol)
     state.look_again_at = _look_again(state, event, held)
     index_all(state)
     see_account(state, event.account)
-    state.broker_seen_at, state.fills_from = event.at, event.began - FILLS_OVERLAP
+    state.broker_seen_at = event.at
+    if event.fills_known:
+        state.fills_from = event.began - FILLS_OVERLAP
     state.ready = not state.stream_lost
 
 
@@ -63,7 +67,7 @@ def _count_history(state: CoreState, event: BrokerSeen, settled: datetime) -> No
         state.unread.pop(key, None)
         if positions.count_execution(state, execution) and execution.at < settled and execution.broker_id in state.by_broker:
             state.drift.append(Drift("missed_fill", execution.symbol, execution.execution_id, "counted"))
-    for key, execution in list(state.unread.items()):
+    for key, execution in list(state.unread.items()) if event.fills_known else ():
         if event.fills_since < execution.at < event.began - HISTORY_LAG:
             del state.unread[key]
             state.drift.append(Drift("unconfirmed_fill", execution.symbol, execution.execution_id, "report"))

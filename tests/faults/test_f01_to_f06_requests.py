@@ -79,3 +79,26 @@ async def test_f06_trade_updates_missing_on_a_healthy_socket(tmp_path: Path) -> 
         assert {found.kind for found in stage.journaled(DiscrepancyFound)} <= {"missed_fill"}
         stage.judge()
         assert (await stage.end()).clean
+
+
+async def test_f06_the_list_of_fills_fails_too_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    """Updates missing, and the broker does not list its fills: orders and positions are read all the same, what was sold is known within the
+    interval, a person sees what is missing, and a flatten goes through. Once the fills are listed, none of them counts twice."""
+    days = [{"AAA": flat(6) + move(100, 96) + flat(20, 96), "BBB": flat(27)}]
+    async with play(Script(days, BOTH, "f06"), tmp_path) as stage:
+        await stage.arm({"kind": "http_error", "endpoint": "GET /v2/account/activities", "status": 500, "every": 1})
+        for condition in (lambda: stage.fills(side="buy"), lambda: stage.fills(side="sell")):
+            await stage.until(condition)
+            happened = stage.exchange.now
+            await stage.until(lambda: {name: held.qty for name, held in stage.state.positions.items()} == stage.positions())
+            assert (stage.exchange.now - happened).total_seconds() <= stage.state.config.reconcile_interval_s + 15
+        assert stage.struck("http_error") > 2
+        await stage.soon(lambda: any(line.startswith("fills: ") for line in stage.beat().degraded))
+        assert set(stage.positions()) == {"BBB"}
+        await stage.ask("flatten")
+        await stage.until(lambda: not stage.positions() and not stage.state.active_symbols())
+        await stage.admin.ask("DELETE", "faults")
+        await stage.until(lambda: {fill.execution_id for fill in stage.exchange.fills()} <= set(stage.state.executions))
+        await stage.soon(lambda: stage.beat().degraded == ())
+        stage.judge(unprotected_s=30.0)  # between the cancelled legs and the exit's fill
+        assert (await stage.end()).clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -281,6 +282,35 @@ def test_reconciliation_read_pages_and_finds_orders_that_left_both_lists(broker:
 def test_a_silent_broker_gives_no_snapshot_rather_than_a_flat_one(broker: HostileBroker) -> None:
     broker.fallback = lambda _: Reply(503)
     assert gateway_to(broker.url).execute(ReadBroker("start"), AT) is None
+
+
+@pytest.mark.parametrize("trouble", [Reply(500), Reply(0), Reply(404), Reply(200, [], delay=3.0), Reply(200, b"<html>"), Reply(200, [{}])])
+def test_a_read_goes_on_without_the_fills_and_asks_for_them_again(broker: HostileBroker, trouble: Reply) -> None:
+    """Orders and positions are what protection needs. What could not be read is asked for again from the same moment on."""
+    fill = {"id": "1::f1", "order_id": "o", "symbol": "SPY", "side": "buy", "qty": "1", "price": "5", "transaction_time": AT.isoformat()}
+    asked: list[str] = []
+    well = [False]
+
+    def answer(request: Seen) -> Reply:
+        if request.path == "/v2/account/activities":
+            asked.append(request.query["after"][0])
+            return Reply(200, [fill]) if well[0] else trouble
+        if request.path == "/v2/positions":
+            return Reply(200, [{"symbol": "SPY", "qty": "3", "side": "long", "avg_entry_price": "5"}])
+        account = {"account_number": "PA1", "equity": "1", "cash": "1", "buying_power": "2"}
+        return Reply(200, account if request.path == "/v2/account" else [])
+
+    broker.fallback = answer
+    gateway = gateway_to(broker.url, patience=Patience(1.0, 10.0, 4, 0.05, glance_timeout=0.3))
+    began = time.monotonic()
+    seen = [gateway.execute(ReadBroker("interval"), AT) for _ in range(2)]
+    assert time.monotonic() - began < 2.0, "what hangs is not waited for as long as orders are"
+    well[0] = True
+    seen += [gateway.execute(ReadBroker("interval"), AT) for _ in range(2)]
+    assert all(isinstance(one, BrokerSeen) and one.positions[0].qty == 3 for one in seen)
+    assert [(one.fills_known, len(one.executions)) for one in seen if isinstance(one, BrokerSeen)] == [(False, 0)] * 2 + [(True, 1)] * 2
+    assert len(set(asked[:-1])) == 1
+    assert asked[-1] > asked[-2]
 
 
 def test_keys_do_not_show(broker: HostileBroker) -> None:

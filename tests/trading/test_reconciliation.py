@@ -506,3 +506,56 @@ def test_without_an_answer_about_a_missing_order_nothing_is_concluded() -> None:
     assert shell.state.orders[cid].phase is Phase.LIVE
     assert shell.state.orders[cid].protective_qty == 150
     assert findings(shell) == []
+
+
+def test_without_the_history_no_fill_is_in_doubt_and_none_is_forgotten() -> None:
+    """No list of fills is not an empty list: nothing is unconfirmed, and the next list is asked for from where the last one ended."""
+    shell = Shell()
+    shell.start()
+    shell.open_market()
+    shell.price("AAPL", 100)
+    shell.signal("AAPL")
+    asked_from = shell.state.fills_from
+    assert asked_from is not None
+    shell.broker.now += timedelta(minutes=10)
+    shell.handle(shell.clock())
+    shell.handle(read(shell, executions=(), fills_known=False, fills_since=asked_from))
+    assert findings(shell) == []
+    assert shell.state.fills_from == asked_from
+    shell.handle(read(shell, executions=(), fills_since=asked_from))
+    assert findings(shell) == ["unconfirmed_fill"]
+    assert shell.state.fills_from is not None
+    assert shell.state.fills_from > asked_from
+
+
+@pytest.mark.parametrize("leaving", [False, True], ids=["protection", "exit"])
+def test_neither_protection_nor_an_exit_waits_for_a_history_that_does_not_come(leaving: bool) -> None:
+    """The stream lost the entry's fills, the broker lists orders and positions but no fills: within seconds its position is believed."""
+    shell = Shell()
+    shell.start()
+    shell.open_market()
+    shell.price("AAPL", 100)
+    shell.faults(Faults(dropped=1.0))
+    shell.signal("AAPL")
+    shell.faults(Faults())
+    shell.broker.cancel_all("AAPL")  # nor do the legs live
+    shell.broker.outbox.clear()
+    execute = shell.broker.execute
+
+    def read_without(command: Command) -> object:
+        answer = execute(command)
+        return replace(answer, executions=(), fills_known=False) if isinstance(answer, BrokerSeen) else answer
+
+    shell.broker.execute = read_without  # type: ignore[method-assign, assignment]
+    shell.tick(30.0)
+    if leaving:
+        shell.operator("flatten")
+    for _ in range(8):
+        shell.tick(1.0)
+    assert shell.broker.positions.get("AAPL", 0) == (0 if leaving else 150)
+    assert shell.broker.stop_qty("AAPL") == (0 if leaving else 150)
+    shell.broker.execute = execute  # type: ignore[method-assign]
+    for _ in range(3):
+        shell.tick(60.0)
+    assert shell.check() == []
+    assert (shell.state.positions["AAPL"].qty if not leaving else len(shell.state.positions)) == (0 if leaving else 150)
