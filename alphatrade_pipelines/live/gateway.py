@@ -340,7 +340,9 @@ class AlpacaGateway:
         BrokerUnavailableError.
         """
         since = self._fills_since or began
-        orders = self._orders(since)
+        with self._noting:
+            watched = set(self._live_ids)
+        orders, absent = self._orders(since, watched)
         fills, complete = self._fills(since)
         positions = [wire.broker_position(raw) for raw in self._others.leave_out(self._read(self._reading.get_all_positions, "positions"))]
         executions = _readable(self._others.leave_out_fills(fills))
@@ -348,8 +350,11 @@ class AlpacaGateway:
         known = complete and None not in executions
         if known:
             self._fills_since = max(since, began - OVERLAP)
+        alive = {order.broker_id for order in wire.flatten(orders) if order.is_live}
+        with self._noting:  # what was sent while this read was under way stays watched
+            self._live_ids = (self._live_ids - watched) | alive
         executed = tuple(execution for execution in executions if execution is not None)
-        return BrokerSeen(at, began, tuple(positions), tuple(orders), executed, since, account, known)
+        return BrokerSeen(at, began, tuple(positions), tuple(orders), executed, since, account, known, tuple(absent))
 
     def _seen_or_none(self, at: datetime, reason: str) -> BrokerSeen | None:
         try:
@@ -358,26 +363,25 @@ class AlpacaGateway:
             log.error("reconciliation read failed", reason=reason, error=str(error))
             return None
 
-    def _orders(self, since: datetime) -> list[BrokerOrder]:
+    def _orders(self, since: datetime, watched: set[str]) -> tuple[list[BrokerOrder], list[str]]:
+        """Orders, and those ids of ``watched`` that no list shows and the broker does not know."""
         found: dict[str, BrokerOrder] = {}
         for order in [*self._list_orders("open", None), *self._list_orders("all", since)]:
             found[order.broker_id] = order
         shown = {order.broker_id for order in wire.flatten(found.values())}
-        with self._noting:
-            watched = set(self._live_ids)
-        asked = deque(sorted(watched - shown))
+        asked, absent = deque(sorted(watched - shown)), list[str]()
         while asked:
-            gone = self._order_by_id(asked.popleft())
-            for order in wire.flatten([gone]) if gone is not None else []:
+            broker_id = asked.popleft()
+            gone = self._order_by_id(broker_id)
+            if gone is None:
+                absent.append(broker_id)
+                continue
+            for order in wire.flatten([gone]):
                 shown.add(order.broker_id)
                 if order.replaced_by and order.replaced_by not in shown:
                     asked.append(order.replaced_by)
-            if gone is not None:
-                found.setdefault(gone.broker_id, gone)
-        alive = {order.broker_id for order in wire.flatten(found.values()) if order.is_live}
-        with self._noting:  # what was sent while this read was under way stays watched
-            self._live_ids = (self._live_ids - watched) | alive
-        return [found[key] for key in sorted(found)]
+            found.setdefault(gone.broker_id, gone)
+        return [found[key] for key in sorted(found)], absent
 
     def _list_orders(self, status: str, after: datetime | None) -> list[BrokerOrder]:
         """All pages of one listing. The SDK has no page token: the next page starts after the last submission time seen."""

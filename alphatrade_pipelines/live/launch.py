@@ -110,7 +110,9 @@ def open_session(setup: Setup) -> Iterator[LiveSession]:
         start = _start(journal, setup.session.core)
         calendar = SessionCalendar()
         brain = Brain(setup.bundle, setup.model, setup.history, calendar)
-        gateway = AlpacaGateway(GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *_unfinished(start))
+        gateway = AlpacaGateway(
+            GatewayConfig(setup.session.mode, setup.endpoints, setup.credentials, setup.patience), *unfinished(start.parts["core"])
+        )
         columns = tuple(name for name in setup.history.columns if name in (*COLUMNS, "vwap", "trade_count"))
         builder = BarBuilder(setup.timeframe, setup.symbols, calendar, columns=columns)
         gate = gate_for(setup.timeframe, setup.history, calendar, setup.gate)
@@ -149,11 +151,12 @@ def _start(journal: JournalStore, core: CoreConfig) -> Start:
     return start
 
 
-def _unfinished(start: Start) -> tuple[datetime | None, list[str]]:
-    """What a former run of this account left to look at: executions from when on, and the orders it believed alive."""
-    state: CoreState = start.parts["core"]
-    alive = [order for symbol in state.live for order in state.live_orders(symbol)]
-    return state.fills_from, [order.broker_id for order in alive if order.broker_id]
+def unfinished(state: CoreState) -> tuple[datetime | None, list[str]]:
+    """What a former run of this account left to look at: executions from when on, and the orders it believed alive, ours and others':
+    one that ended meanwhile is in no list, and would freeze its symbol for ever."""
+    alive = [order.broker_id for symbol in state.live for order in state.live_orders(symbol)]
+    others = [broker_id for stranger in state.strangers.values() for broker_id in sorted(stranger.live_ids)]
+    return state.fills_from, [broker_id for broker_id in (*alive, *others) if broker_id]
 
 
 def _streams(setup: Setup) -> Callable[[Sink], StreamPair]:

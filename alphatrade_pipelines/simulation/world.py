@@ -18,6 +18,7 @@ from alphatrade_pipelines.live.bars import BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
 from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession, Tick
+from alphatrade_pipelines.live.launch import unfinished
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Surroundings
 from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.status import SessionResult
@@ -253,11 +254,10 @@ class World:
         state = self._replayed() if start is None else start.parts["core"]
         if start is not None and start.previous.end is RunEnd.DAMAGED:
             self.judge.found("replay gives the state", f"acknowledged events are gone: {start.previous.detail}")
-        alive = [order.broker_id for symbol in state.live for order in state.live_orders(symbol) if order.broker_id]
         config = GatewayConfig(
             "sim", _ENDPOINTS, _KEYS, adapter=lambda timeout: InProcessAdapter(self.line, timeout, life), sleep=life.sleep
         )
-        gateway = AlpacaGateway(config, state.fills_from, alive)
+        gateway = AlpacaGateway(config, *unfinished(state))
         known, closes, last = self.bars.history(self.loop.epoch)
         quiet_from = self.loop.epoch + timedelta(seconds=self.calm)
         brain = self.brain(self.story, self.version, closes, last, quiet_from)

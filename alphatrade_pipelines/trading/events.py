@@ -251,7 +251,7 @@ class BrokerSeen:
     """One reconciliation read: positions, orders (legs nested) and executions since ``fills_since``; taken between ``began`` and ``at``.
 
     It exists only when positions, orders and account were read: a failed query never means "flat". ``fills_known`` is False when not all
-    of the executions were.
+    of the executions were. ``absent``: broker ids believed alive that were in no list, and that the broker, asked for each, does not know.
     """
 
     at: datetime
@@ -262,6 +262,7 @@ class BrokerSeen:
     fills_since: datetime
     account: AccountState
     fills_known: bool = True
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from alphatrade_pipelines.trading import positions
 from alphatrade_pipelines.trading.domain import AccountState, BrokerOrder
 from alphatrade_pipelines.trading.events import BrokerSeen
 from alphatrade_pipelines.trading.orders import contradicts
-from alphatrade_pipelines.trading.sighting import find_closing, index_all, owner_of, see_order
+from alphatrade_pipelines.trading.sighting import find_closing, forget_absent, index_all, owner_of, see_order
 from alphatrade_pipelines.trading.state import FILLS_OVERLAP, CoreState, Drift
 
 # Alpaca's activity feed may lag the stream; a fill it still does not list after this long is in doubt
@@ -24,6 +24,7 @@ def read_broker(state: CoreState, event: BrokerSeen) -> None:
     _count_history(state, event, settled)
     for order in event.orders:
         _merge_order(state, order, event.began)
+    forget_absent(state, event)
     find_closing(state, event)
     held = {item.symbol: item.qty for item in event.positions}
     for symbol in state.live:

@@ -171,7 +171,17 @@ def _keep_stranger(state: CoreState, seen: BrokerOrder) -> None:
     elif known is None:
         state.strangers[seen.broker_id] = Stranger(seen)
     else:
-        known.order = seen
+        known.order, known.absent_at = seen, None
+
+
+def forget_absent(state: CoreState, event: BrokerSeen) -> None:
+    """Somebody else's order is gone once the broker, asked for it, did not know it, and a list of all open orders taken after that lacks it
+    too. Call it after the orders of the read were merged."""
+    for broker_id, stranger in list(state.strangers.items()):
+        if stranger.absent_at is not None and event.began > stranger.absent_at:
+            del state.strangers[broker_id]
+        elif stranger.live_ids <= set(event.absent):
+            stranger.absent_at = event.at
 
 
 def _adopt_strangers(state: CoreState, order: LocalOrder) -> None:

@@ -145,11 +145,18 @@ class Parent:
 
 @dataclass(slots=True)
 class Stranger:
-    """An order in this account that we did not send (or whose parent has not been reported yet)."""
+    """An order in this account that we did not send (or whose parent has not been reported yet). ``absent_at``: when the broker was last
+    heard not to know it."""
 
     order: BrokerOrder
     reported: bool = False
     cancel_asked_at: datetime | None = None
+    absent_at: datetime | None = None
+
+    @property
+    def live_ids(self) -> set[str]:
+        """Broker ids of what of it was last seen alive."""
+        return {each.broker_id for each in (self.order, *self.order.legs) if each.is_live}
 
     @property
     def cancel_target(self) -> str:

@@ -82,8 +82,8 @@ async def test_f06_trade_updates_missing_on_a_healthy_socket(tmp_path: Path) -> 
 
 
 async def test_f06_the_list_of_fills_fails_too_and_nothing_waits_for_it(tmp_path: Path) -> None:
-    """Updates missing, and the broker does not list its fills: orders and positions are read all the same, what was sold is known within the
-    interval, a person sees what is missing, and a flatten goes through. Once the fills are listed, none of them counts twice."""
+    """Updates missing, and the broker does not list its fills: orders and positions are read all the same, what was sold is known within
+    the interval, a person sees what is missing, and a flatten goes through. Once the fills are listed, none of them counts twice."""
     days = [{"AAA": flat(6) + move(100, 96) + flat(20, 96), "BBB": flat(27)}]
     async with play(Script(days, BOTH, "f06"), tmp_path) as stage:
         await stage.arm({"kind": "http_error", "endpoint": "GET /v2/account/activities", "status": 500, "every": 1})

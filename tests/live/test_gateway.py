@@ -313,6 +313,25 @@ def test_a_read_goes_on_without_the_fills_and_asks_for_them_again(broker: Hostil
     assert asked[-1] > asked[-2]
 
 
+def test_an_id_the_broker_does_not_know_is_told_even_if_the_read_it_came_in_failed(broker: HostileBroker) -> None:
+    broken = [True]
+
+    def answer(request: Seen) -> Reply:
+        if request.path.startswith("/v2/orders/"):
+            return Reply(404, {"code": 40410000, "message": "order not found"})
+        if request.path == "/v2/positions" and broken[0]:
+            return Reply(503)
+        return Reply(200, {"account_number": "PA1", "equity": "1", "cash": "1", "buying_power": "2"} if "account" in request.path else [])
+
+    broker.fallback = lambda request: Reply(200, []) if "activities" in request.path else answer(request)
+    config = GatewayConfig("sim", Endpoints.of_venue(broker.url), Credentials.of(None, None, "sim"), Patience(1.0, 1.0, 1))
+    gateway = AlpacaGateway(config, AT, believed_live=[OLD])
+    assert gateway.execute(ReadBroker("interval"), AT) is None
+    broken[0] = False
+    seen = [gateway.execute(ReadBroker("interval"), AT) for _ in range(2)]
+    assert [one.absent for one in seen if isinstance(one, BrokerSeen)] == [(OLD,), ()]
+
+
 def test_keys_do_not_show(broker: HostileBroker) -> None:
     config = GatewayConfig("sim", Endpoints.of_venue(broker.url), Credentials.of("AKIDSECRET", "TOPSECRET", "sim"))
     assert "SECRET" not in repr(config)

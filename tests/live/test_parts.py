@@ -33,14 +33,17 @@ from alphatrade_pipelines.live.inbox import (
     Tick,
     UpdateArrived,
 )
+from alphatrade_pipelines.live.launch import unfinished
 from alphatrade_pipelines.live.lock import SecondSessionError, SessionLock
 from alphatrade_pipelines.live.sim import VenueProcessError, VenueSpec, attach, attach_or_launch, launch
 from alphatrade_pipelines.live.status import SessionStatus, StopSwitch
 from alphatrade_pipelines.live.streams import BarStream, UpdateStream
 from alphatrade_pipelines.live.telemetry import Telemetry
-from alphatrade_pipelines.live.wire import WireError, corporate_actions, instant, trade_update
+from alphatrade_pipelines.live.wire import WireError, broker_order, corporate_actions, instant, trade_update
 from alphatrade_pipelines.market import SessionCalendar, Timeframe
+from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import StopPolicy
+from alphatrade_pipelines.trading.state import CoreState, Stranger
 from tests.journal.test_full_disk import fill, small_disk  # noqa: F401 - a fixture
 from tests.live.hostile import order_json
 from tests.live.world import CALENDAR, world
@@ -149,6 +152,18 @@ def test_a_day_named_by_midnight_or_by_its_open_is_the_same_day_and_carries_its_
 def test_a_single_part_keeps_its_bits() -> None:
     only = {"open": 0.1 + 0.2, "volume": 1e-9}
     assert merge([only]) == only
+
+
+# ---- what a former run left
+
+
+def test_the_first_read_asks_for_orders_of_others_too() -> None:
+    """One that ended while no session ran is in no list: not asked for by its id, it would freeze its symbol for ever."""
+    legs = [order_json("x-leg", id="leg", status="held"), order_json("x-gone", id="gone", status="canceled")]
+    state = CoreState.initial(CoreConfig())
+    state.strangers = {"parent": Stranger(broker_order(order_json("x", id="parent", order_class="bracket", status="filled", legs=legs)))}
+    state.strangers["alone"] = Stranger(broker_order(order_json("y", id="alone")))
+    assert sorted(unfinished(state)[1]) == ["alone", "leg"]
 
 
 # ---- what the streams take in

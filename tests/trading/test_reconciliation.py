@@ -559,3 +559,61 @@ def test_neither_protection_nor_an_exit_waits_for_a_history_that_does_not_come(l
         shell.tick(60.0)
     assert shell.check() == []
     assert (shell.state.positions["AAPL"].qty if not leaving else len(shell.state.positions)) == (0 if leaving else 150)
+
+
+def beside_a_stranger() -> tuple[Shell, BrokerSeen, str]:
+    """Somebody's order rests in IBM; a later read in which the broker no longer has it in any list; its broker id."""
+    shell = holding()
+    foreign = shell.broker.rest_by_hand("IBM", 10, Decimal(150))
+    shell.price("IBM", 200)
+    shell.tick(60)
+    assert list(shell.state.strangers) == [foreign.broker_id]
+    shell.broker.orders.remove(foreign)  # as after a reset of a paper account: no list and no id knows it
+    shell.broker.now += timedelta(seconds=60)
+    shell.handle(shell.clock())
+    return shell, read(shell), foreign.broker_id
+
+
+def later(seen: BrokerSeen, seconds: float, **changes: object) -> BrokerSeen:
+    step = timedelta(seconds=seconds)
+    return replace(seen, at=seen.at + step, began=seen.began + step, **changes)  # type: ignore[arg-type]
+
+
+def test_a_stranger_the_broker_does_not_know_is_forgotten_after_one_more_look_at_all_open_orders() -> None:
+    shell, seen, broker_id = beside_a_stranger()
+    shell.handle(replace(seen, absent=(broker_id,)))
+    assert list(shell.state.strangers) == [broker_id], "the list was taken before the 404"
+    shell.handle(replace(seen, absent=(broker_id,)))
+    assert list(shell.state.strangers) == [broker_id], "the same list again is no later one"
+    shell.handle(later(seen, 1.0))
+    assert shell.state.strangers == {}
+    shell.signal("IBM")
+    assert [event for _, event in shell.log.events() if isinstance(event, EntryDenied)] == []
+
+
+def test_silence_alone_never_ends_a_stranger_and_a_sighting_takes_the_404_back() -> None:
+    shell, seen, broker_id = beside_a_stranger()
+    for count in range(5):
+        shell.handle(later(seen, 30.0 * count))
+    assert list(shell.state.strangers) == [broker_id]
+    order = shell.state.strangers[broker_id].order
+    shell.handle(later(seen, 200.0, absent=(broker_id,)))
+    shell.handle(later(seen, 230.0, orders=(*seen.orders, order)))
+    shell.handle(later(seen, 260.0))
+    assert list(shell.state.strangers) == [broker_id]
+    shell.handle(later(seen, 290.0, absent=(broker_id,)))
+    shell.handle(later(seen, 320.0))
+    assert shell.state.strangers == {}
+
+
+def test_a_foreign_group_is_gone_only_when_no_part_of_it_is_known() -> None:
+    shell, seen, broker_id = beside_a_stranger()
+    order = replace(shell.state.strangers[broker_id].order, order_class="bracket", status="filled")
+    legs = tuple(replace(order, broker_id=f"leg-{n}", client_order_id=f"leg-{n}", status="new") for n in (1, 2))
+    shell.handle(later(seen, 1.0, orders=(*seen.orders, replace(order, legs=legs))))
+    shell.handle(later(seen, 2.0, absent=("leg-1",)))
+    shell.handle(later(seen, 3.0))
+    assert list(shell.state.strangers) == [broker_id]
+    shell.handle(later(seen, 4.0, absent=("leg-1", "leg-2")))
+    shell.handle(later(seen, 5.0))
+    assert shell.state.strangers == {}
