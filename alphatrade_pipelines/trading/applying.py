@@ -193,7 +193,8 @@ def _cancel_intended(state: CoreState, event: CancelIntended) -> None:
     state.touched[event.symbol] = event.at
     cid = state.by_broker.get(event.broker_id)
     if cid is not None:
-        state.orders[cid].cancel_asked_at = event.at
+        order = state.orders[cid]
+        order.cancel_asked_at, order.cancel_since = event.at, order.cancel_since or event.at
     for stranger in state.strangers.values():
         if stranger.cancel_target == event.broker_id:
             stranger.cancel_asked_at = event.at

@@ -42,8 +42,15 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
         yield from cancel_group(state, order, f"{EXIT_REASON}{why}")
     if saga is not None and saga.next_try is not None:
         yield from _cancel_strangers(state, symbol, f"{EXIT_REASON}{why}")
-    if not resting:
+    if all(cancel_hangs(state, order) for order in resting):
         yield from _close(state, symbol, why)
+
+
+def cancel_hangs(state: CoreState, order: LocalOrder) -> bool:
+    """An entry that was to be cancelled ``cancel_retry_s`` ago and has not ended: what it has bought cannot wait for it. Nothing else is
+    passed over like that: what protects or closes holds the shares."""
+    asked = order.cancel_since
+    return bool(order.remaining_entry) and asked is not None and state.clock - asked >= timedelta(seconds=state.config.cancel_retry_s)
 
 
 def _is_leaving(state: CoreState, order: LocalOrder) -> bool:

@@ -93,6 +93,7 @@ class LocalOrder:
     asked_qty: Decimal | None = None  # what a later replacement, or somebody at the broker, made of the quantity
     part_filled_at: datetime | None = None
     cancel_asked_at: datetime | None = None
+    cancel_since: datetime | None = None  # when its cancellation was asked for first
     sends: int = 1
     absences: int = 0
     unsent: bool = False  # the last attempt never left this machine

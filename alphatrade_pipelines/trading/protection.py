@@ -16,7 +16,7 @@ from alphatrade_pipelines.trading.commands import Command, RaiseAlert
 from alphatrade_pipelines.trading.coverage import covered_qty, exposed_qty, is_dust, leaving_qty
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, TimeInForce
 from alphatrade_pipelines.trading.events import Event, OrderIntended, ProtectionBreached
-from alphatrade_pipelines.trading.exits import advance_exit, cancel_group
+from alphatrade_pipelines.trading.exits import advance_exit, cancel_group, cancel_hangs
 from alphatrade_pipelines.trading.findings import name
 from alphatrade_pipelines.trading.ids import client_order_id
 from alphatrade_pipelines.trading.keeping import keep_in_order, trim_fraction
@@ -48,7 +48,8 @@ def audit_protection(state: CoreState, symbol: str, *, after_read: bool, reserve
     for order in outdated:
         if not _heard_recently(state, symbol):
             yield from cancel_group(state, order, "split")
-    if any(order.is_unsettled or order.remaining_entry for order in live) or outdated:
+    coming = [order for order in live if order.remaining_entry and not cancel_hangs(state, order)]
+    if coming or outdated or any(order.is_unsettled for order in live):
         return
     yield from _balance(state, held, after_read=after_read, reserved=reserved)
 

@@ -11,7 +11,7 @@ import pytest
 
 from alphatrade_pipelines.trading import CoreConfig, TradingState
 from alphatrade_pipelines.trading.commands import CancelOrder, Command, RaiseAlert, SubmitOrder
-from alphatrade_pipelines.trading.domain import BrokerPosition, Execution, OrderClass, Side
+from alphatrade_pipelines.trading.domain import BrokerPosition, Execution, OrderClass, OrderRequest, Side
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     BrokerSeen,
@@ -20,6 +20,7 @@ from alphatrade_pipelines.trading.events import (
     Event,
     OrderUpdated,
     Outcome,
+    ProtectionBreached,
     SignalReceived,
     SubmitEnded,
 )
@@ -288,5 +289,100 @@ def test_a_cancellation_pending_over_night_is_not_asked_for_every_few_seconds() 
     shell.broker._cancel = cancel  # type: ignore[method-assign]
     shell.open_market()
     shell.settle(20)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.check() == []
+
+
+# -- an entry that cannot be got rid of -------------------------------------------------------------------------------------------------
+
+
+def hanging(filled: int = 60) -> tuple[Shell, FakeOrder]:
+    """An entry for 150 shares of which so many are bought; the broker takes its cancellation and never ends it."""
+    shell = ready()
+    shell.broker.work = lambda *_, **__: None  # type: ignore[method-assign]
+    shell.signal("AAPL")
+    (entry,) = shell.broker.orders
+    cancel = shell.broker._cancel
+
+    def pend(broker_id: str) -> CancelEnded:
+        if broker_id != entry.broker_id or not entry.live:
+            return cancel(broker_id)
+        entry.status = "pending_cancel"
+        shell.broker._tell("pending_cancel", entry)
+        return CancelEnded(shell.broker.now, broker_id, Outcome.CONFIRMED)
+
+    shell.broker._cancel = pend  # type: ignore[method-assign]
+    shell.broker._fill(entry, Decimal(filled), Decimal(100))
+    return shell, entry
+
+
+def wait(shell: Shell, seconds: int) -> None:
+    for _ in range(seconds):
+        shell.tick(1.0)
+
+
+def breached(shell: Shell) -> bool:
+    return any(isinstance(event, ProtectionBreached) for _, event in shell.log.events())
+
+
+@pytest.mark.parametrize("end", ["canceled", "filled", "filled bit by bit"])
+def test_what_a_hanging_entry_has_bought_gets_its_stop_within_the_bound(end: str) -> None:
+    """Its own legs sleep until it has filled completely, and its cancellation may be pending for minutes: an OCO does not wait for that."""
+    shell, entry = hanging()
+    wait(shell, 10)
+    assert shell.broker.stop_qty("AAPL") == 60
+    wait(shell, 30)
+    assert not breached(shell)
+    assert len([request for request in submits(shell) if request.request.order_class is OrderClass.OCO]) == 1
+    for part in {"filled": (90,), "filled bit by bit": (1, 2, 87)}.get(end, ()):
+        shell.broker._fill(entry, Decimal(part), Decimal(100))
+        wait(shell, 3)
+        assert shell.broker.stop_qty("AAPL") == shell.broker.positions["AAPL"]
+    if end == "canceled":
+        shell.broker._cancel_group(entry)
+    wait(shell, 30)
+    assert shell.broker.stop_qty("AAPL") == shell.broker.positions["AAPL"] == (60 if end == "canceled" else 150)
+    assert not breached(shell)
+    assert shell.check() == []
+
+
+@pytest.mark.parametrize("end", ["canceled", "filled"])
+def test_an_exit_does_not_wait_for_the_end_of_a_hanging_entry(end: str) -> None:
+    shell, entry = hanging()
+    shell.operator("flatten")
+    del shell.broker.work  # type: ignore[method-assign]
+    entry.stuck = True
+    wait(shell, 8)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.state.exits, "it may still buy"
+    if end == "filled":
+        shell.broker._fill(entry, Decimal(90), Decimal(100))
+    else:
+        shell.broker._cancel_group(entry)
+    wait(shell, 10)
+    assert shell.broker.positions["AAPL"] == 0
+    assert shell.state.exits == {}
+    assert shell.check() == []
+
+
+def test_where_no_stop_is_taken_beside_a_hanging_entry_its_shares_are_sold_as_soon_as_that_is() -> None:
+    """The broker refuses whatever is opposite to the order at rest (403, wash trade): bounded attempts, alarms, and flat once it ended."""
+    shell, entry = hanging()
+    refusal = shell.broker._refusal
+
+    def refuse(request: OrderRequest) -> tuple[int, int, str] | None:
+        wash = entry.live and request.side is Side.SELL
+        return (403, 40310000, "potential wash trade detected. use complex orders") if wash else refusal(request)
+
+    shell.broker._refusal = refuse  # type: ignore[method-assign]
+    wait(shell, 60)
+    tried = [one.request.order_class for one in submits(shell) if one.request.side is Side.SELL]
+    assert tried.count(OrderClass.OCO) == shell.config.attempts_before_alarm
+    assert 3 <= tried.count(OrderClass.SIMPLE) <= 20
+    codes = [command.code for command in shell.commands if isinstance(command, RaiseAlert)]
+    assert {"PROTECTION_FLATTEN", "PROTECTION_BREACH", "EXIT_REFUSED"} <= set(codes)
+    del shell.broker.work  # type: ignore[method-assign]
+    shell.broker._cancel_group(entry)
+    wait(shell, 10)
     assert shell.broker.positions["AAPL"] == 0
     assert shell.check() == []
