@@ -58,6 +58,7 @@ from alphatrade_pipelines.trading.state import CoreState, ExitSaga, Plan, Sessio
 
 LOST = "the broker no longer knows it"
 REVIVED = "the broker has it alive although it had ended"
+DUPLICATE = "DECISION_DUPLICATE"
 ABSENCES_TO_GIVE_UP = 2
 
 
@@ -104,7 +105,7 @@ def _session_started(state: CoreState, event: SessionStarted) -> None:
             order.cancel_asked_at = None
             if order.amendment is not None:
                 order.amendment.unknown = True
-    see_account(state, event.account)
+    see_account(state, event.account, state.clock)
 
 
 def _session_ended(state: CoreState, event: SessionEnded) -> None:
@@ -143,12 +144,14 @@ def _corporate_action(state: CoreState, event: CorporateActionApplied) -> None:
 
 
 def _signal_received(state: CoreState, event: SignalReceived) -> None:
-    state.signals[event.signal.symbol] = event.signal
+    decided = state.decided.get(event.signal.symbol)
+    if decided is None or event.signal.decision_time > decided:  # what was acted upon, and may be tried again, stays as it was
+        state.signals[event.signal.symbol] = event.signal
     risk_limits.record_volatility(state.limits, event.signal.symbol, event.signal.volatility)
 
 
 def _account_seen(state: CoreState, event: AccountSeen) -> None:
-    see_account(state, event.account)
+    see_account(state, event.account, state.clock)
 
 
 def _before_resending(state: CoreState, order: LocalOrder) -> timedelta:
@@ -373,6 +376,8 @@ def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
 
 
 def _entry_denied(state: CoreState, event: EntryDenied) -> None:
+    if event.code == DUPLICATE:  # the order that its decision led to may still be waiting to be tried again
+        return
     if state.entry_retries.pop(event.symbol, None) and event.symbol not in state.positions:
         state.plans.pop(event.symbol, None)
 

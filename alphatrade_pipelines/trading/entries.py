@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from alphatrade_pipelines.risk import Denial, PositionSize, size_position
 from alphatrade_pipelines.risk.limits import Book, Claim, check_entry
+from alphatrade_pipelines.trading.applying import DUPLICATE
 from alphatrade_pipelines.trading.checks import entry_denial, is_broker_stale
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, Side, Signal, StopPolicy, TimeInForce
@@ -25,7 +26,7 @@ def consider_signal(state: CoreState, signal: Signal) -> Iterator[Item]:
     """The answer to a signal: a write-ahead bracket intent, or the reason why not."""
     decided = state.decided.get(signal.symbol)
     if decided is not None and signal.decision_time <= decided:
-        yield _denied(state, signal, Denial("DECISION_DUPLICATE", f"a decision of {decided} was already acted upon"))
+        yield _denied(state, signal, Denial(DUPLICATE, f"a decision of {decided} was already acted upon"))
         return
     denial = entry_denial(state, signal)
     if denial is not None:

@@ -248,7 +248,8 @@ class OrderUpdated:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSeen:
-    """One reconciliation read: positions, orders (legs nested) and executions since ``fills_since``; taken between ``began`` and ``at``.
+    """One reconciliation read: positions, orders (legs nested) and executions since ``fills_since``; taken from ``began`` on.
+    The shell stamps ``at`` with the same time, so that what is counted from a read (its age, the next one) is never younger than it is.
 
     It exists only when positions, orders and account were read: a failed query never means "flat". ``fills_known`` is False when not all
     of the executions were. ``absent``: broker ids believed alive that were in no list, and that the broker, asked for each, does not know.

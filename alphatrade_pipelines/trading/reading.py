@@ -35,7 +35,7 @@ def read_broker(state: CoreState, event: BrokerSeen) -> None:
             positions.settle_fills(state, symbol)
     state.look_again_at = _look_again(state, event, held)
     index_all(state)
-    see_account(state, event.account)
+    see_account(state, event.account, event.began)
     state.broker_seen_at = event.at
     if event.fills_known:
         state.fills_from = event.began - FILLS_OVERLAP
@@ -54,11 +54,11 @@ def _look_again(state: CoreState, event: BrokerSeen, held: dict[str, Decimal]) -
     return None
 
 
-def see_account(state: CoreState, account: AccountState) -> None:
-    """The account as the broker reports it now."""
+def see_account(state: CoreState, account: AccountState, at: datetime) -> None:
+    """The account as the broker reports it; what was sent from ``at`` on may not be in it."""
     if account.trading_blocked and not (state.account is not None and state.account.trading_blocked):
         state.blocked_at = state.clock
-    state.account, state.account_at = account, state.clock
+    state.account, state.account_at = account, at
     risk_limits.record_equity(state.limits, account.equity, state.config.limits)
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from alphatrade_pipelines.risk import LimitsConfig
 from alphatrade_pipelines.trading import CoreConfig, Engine, EngineError, MemoryLog, TradingState
-from alphatrade_pipelines.trading.commands import ProbeOrder, RaiseAlert, ReadBroker, SubmitOrder
+from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker, SubmitOrder
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, Side, Signal, TimeInForce
 from alphatrade_pipelines.trading.events import (
+    AccountSeen,
+    BrokerSeen,
     EntryDenied,
     OrderIntended,
     OrderProbed,
@@ -82,6 +84,47 @@ def test_the_same_decision_twice_is_one_order() -> None:
     shell.signal("AAPL")
     assert len(shell.broker.orders) == 1
     assert denials(shell) == ["DECISION_DUPLICATE", "DECISION_DUPLICATE"]
+
+
+def limited(shell: Shell, command: Command) -> None:
+    """The broker refuses an order because too many came: it is tried again in a moment."""
+    assert isinstance(command, SubmitOrder)
+    name = command.request.client_order_id
+    shell.handle(SubmitEnded(shell.broker.now, name, Outcome.REFUSED, None, 429, 42910000, "rate limit exceeded"))
+    assert "AAPL" in shell.state.entry_retries
+
+
+@pytest.mark.parametrize("age_s", [0, 60], ids=["the same", "an older one"])
+def test_a_decision_said_again_is_denied_and_takes_nothing_from_the_order_that_waits(age_s: int) -> None:
+    shell = ready()
+    first = make_signal("AAPL", Decimal(100), shell.broker.now)
+    (command,) = shell.handle(SignalReceived(shell.broker.now, first))
+    limited(shell, command)
+    again = make_signal("AAPL", Decimal(90), shell.broker.now - timedelta(seconds=age_s))
+    shell.send(SignalReceived(shell.broker.now, again))
+    assert denials(shell) == ["DECISION_DUPLICATE"]
+    assert shell.state.signals["AAPL"] == first
+    shell.tick(5)
+    assert shell.broker.positions == {"AAPL": 150}
+    assert shell.state.plans["AAPL"].stop == first.stop_price
+
+
+def test_an_entry_sent_while_the_account_was_read_is_not_in_that_buying_power() -> None:
+    """A read runs beside orders. What is sent after it began is taken off what it found, whenever its answer is worked off."""
+    shell = ready(AAPL=100, IBM=100)
+    account = replace(shell.broker.account(), buying_power=Decimal(16_000))
+    shell.send(AccountSeen(shell.broker.now, account))
+    seen = shell.broker.execute(ReadBroker("test"))
+    assert isinstance(seen, BrokerSeen)
+    shell.broker.now += timedelta(seconds=1)
+    (entry,) = shell.handle(SignalReceived(shell.broker.now, make_signal("AAPL", Decimal(100), shell.broker.now)))
+    assert isinstance(entry, SubmitOrder)
+    assert entry.request.qty == 150
+    shell.broker.now += timedelta(seconds=1)
+    shell.handle(shell.clock())
+    shell.handle(replace(seen, account=account))
+    assert shell.handle(SignalReceived(shell.broker.now, make_signal("IBM", Decimal(100), shell.broker.now))) == []
+    assert denials(shell) == ["FUNDS_BUYING_POWER"]
 
 
 CHANGES = {
