@@ -452,7 +452,7 @@ class Shell:
                 renamed = AssetState(action.symbol, False, False, False, f"it is called {action.renamed} from {day} on")
                 await self._assets((renamed,))
             self.tools.builder.corporate_action(action.symbol, day, float(action.split), float(action.dividend))
-            await self.pump(CorporateActionApplied(self.now, action.symbol, action.split, action.dividend))
+            await self.pump(CorporateActionApplied(self.now, action.symbol, action.split, action.dividend, action.renamed))
         self._morning_done = day
 
     def look_up_assets(self) -> None:

@@ -78,7 +78,9 @@ def _touched(state: CoreState, event: Event) -> Iterable[str]:
     match event:
         case OrderUpdated():
             return (event.order.symbol,)
-        case CorporateActionApplied() | CloseEnded() | DiscrepancyFound():
+        case DiscrepancyFound():
+            return (event.symbol, state.renames.get(event.symbol, event.symbol))
+        case CorporateActionApplied() | CloseEnded():
             return (event.symbol,)
         case SubmitEnded() | ReplaceEnded() | OrderProbed():
             order = state.orders.get(state.aliases.get(event.client_order_id, event.client_order_id))
@@ -138,6 +140,8 @@ def _corporate_action(state: CoreState, event: CorporateActionApplied) -> None:
     if key in state.actions:
         return
     state.actions[key] = None
+    if event.renamed:
+        state.renames[event.symbol] = event.renamed
     if event.split != 1:
         positions.split(state, event.symbol, event.split)
         parent_state.spoil(state, event.symbol, "split")
@@ -366,6 +370,8 @@ def _discrepancy(state: CoreState, event: DiscrepancyFound) -> None:
         plan.target = event.price
     if event.action == "split" and event.qty is not None and event.price is not None:
         positions.split_unannounced(state, event.symbol, event.qty, event.price, event.at)
+    if event.action == "rename":
+        positions.rename(state, event.symbol, state.renames[event.symbol], event.at)
     if event.kind == "execution_disputed":
         state.disputes[event.detail] = None
     if event.kind == "order_changed":

@@ -81,12 +81,14 @@ class PriceSeen:
 
 @dataclass(frozen=True, slots=True)
 class CorporateActionApplied:
-    """On the morning of ``at``: ``split`` new shares for each old one (1 = none), ``dividend`` cash per (old) share."""
+    """On the morning of ``at``: ``split`` new shares for each old one (1 = none), ``dividend`` cash per (old) share; ``renamed``: what the
+    symbol is called from then on, if that changes."""
 
     at: datetime
     symbol: str
     split: Decimal
     dividend: Decimal
+    renamed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

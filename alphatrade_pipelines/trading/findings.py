@@ -25,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "missing_position": Kind("WARNING", "the broker has shares, we have none", "adopted, then protected at the default stop"),
     "quantity_mismatch": Kind("WARNING", "both hold shares, not the same number", "adopted, then protection is grown or shrunk to it"),
     "split_position": Kind("WARNING", "number and price differ by one simple ratio: a split nobody announced", "position and plan convert"),
+    "renamed_position": Kind("INFO", "the broker has the shares under the name that was announced", "position and plan go along"),
     "missed_fill": Kind("INFO", "a fill of the history that the stream never brought", "counted, once"),
     "unconfirmed_fill": Kind("CRITICAL", "a fill of the stream that the history does not know", "named; the position follows the broker's"),
     "foreign_fill": Kind("WARNING", "a fill of an order that is not ours", "counted, protection follows"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from alphatrade_pipelines.risk import limits as risk_limits
 from alphatrade_pipelines.trading.domain import Execution, Side
@@ -111,6 +112,17 @@ def split_unannounced(state: CoreState, symbol: str, qty: Decimal, price: Decima
         state.marks[symbol] = mark  # the last price had been converted already
     held.qty, held.avg_price = qty, price
     state.actions[f"{symbol}|{at.date().isoformat()}"] = None
+
+
+def rename(state: CoreState, old: str, new: str, at: datetime) -> None:
+    """The same shares under another name: position, plan, last price and a saga on its way out go along. Orders do not: the broker cancels
+    those of the old name, or we do."""
+    books: tuple[dict[str, Any], ...] = (state.positions, state.plans, state.marks, state.marked_at, state.exits)
+    for book in books:
+        if old in book:
+            book[new] = book.pop(old)
+    state.positions[new].symbol = new
+    state.adopted[new] = at
 
 
 def _move(state: CoreState, symbol: str, signed: Decimal, price: Decimal, at: datetime) -> None:

@@ -73,7 +73,11 @@ def _unknown_orders(state: CoreState) -> Iterator[Item]:
 
 def _position_differences(state: CoreState, seen: BrokerSeen) -> Iterator[Item]:
     theirs = {position.symbol: position for position in seen.positions}
-    for symbol in sorted({*theirs, *state.positions}):
+    moving = {old: new for old, new in sorted(state.renames.items()) if _moved_to(state, old, new, theirs)}
+    for old, new in moving.items():
+        if state.is_quiet(old, seen.began) and state.is_quiet(new, seen.began):
+            yield from name(state, "renamed_position", old, f"{theirs[new].qty} shares are called {new} now", "rename")
+    for symbol in sorted({*theirs, *state.positions} - {*moving, *moving.values()}):
         held, reported = state.positions.get(symbol), theirs.get(symbol)
         mine, broker = (held.qty if held else Decimal(0)), (reported.qty if reported else Decimal(0))
         if mine == broker or not state.is_quiet(symbol, seen.began):
@@ -85,6 +89,12 @@ def _position_differences(state: CoreState, seen: BrokerSeen) -> Iterator[Item]:
         kind = "phantom_position" if not broker else "missing_position" if not mine else "quantity_mismatch"
         price = reported.avg_entry_price if reported else Decimal(0)
         yield from name(state, kind, symbol, detail, "adopt", broker, price)
+
+
+def _moved_to(state: CoreState, old: str, new: str, theirs: dict[str, BrokerPosition]) -> bool:
+    """Exactly what we hold under the old name is there under the new one, and nothing else is known under that."""
+    held = state.positions.get(old)
+    return held is not None and old not in theirs and new in theirs and new not in state.positions and theirs[new].qty == held.qty
 
 
 def _order_differences(state: CoreState, seen: BrokerSeen) -> Iterator[Item]:

@@ -230,6 +230,7 @@ class CoreState:
     contradicted: dict[str, None] = field(default_factory=dict)  # ended for us, alive in the last read
     disputes: dict[str, None] = field(default_factory=dict)
     actions: dict[str, None] = field(default_factory=dict)
+    renames: dict[str, str] = field(default_factory=dict)  # announced names, until the broker shows the position under them
     activity: dict[str, datetime] = field(default_factory=dict)  # when the last update of a symbol came in
     touched: dict[str, datetime] = field(default_factory=dict)  # when something of it was last asked for, or answered
     intents: dict[str, int] = field(default_factory=dict)

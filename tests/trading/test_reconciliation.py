@@ -12,7 +12,7 @@ import pytest
 from alphatrade_pipelines.trading import CoreConfig, TradingState
 from alphatrade_pipelines.trading.commands import Command, ProbeOrder, RaiseAlert, ReadBroker, ReplaceOrder, SubmitOrder
 from alphatrade_pipelines.trading.domain import BrokerPosition, Execution, Side
-from alphatrade_pipelines.trading.events import AccountSeen, BrokerSeen, DiscrepancyFound, EntryDenied, OrderUpdated
+from alphatrade_pipelines.trading.events import AccountSeen, BrokerSeen, CorporateActionApplied, DiscrepancyFound, EntryDenied, OrderUpdated
 from alphatrade_pipelines.trading.findings import KINDS
 from alphatrade_pipelines.trading.orders import Phase
 from alphatrade_pipelines.trading.reconciliation import split_ratio
@@ -243,6 +243,20 @@ def _split(shell: Shell) -> None:
     shell.broker.outbox.clear()
 
 
+def rename(shell: Shell, *, announced: bool = True) -> None:
+    """AAPL is called IBM from this morning on: the broker keeps shares and cost, and cancels what rested under the old name."""
+    if announced:
+        shell.send(CorporateActionApplied(shell.broker.now, "AAPL", Decimal(1), Decimal(0), "IBM"))
+    shell.broker.cancel_all("AAPL")
+    for book in (shell.broker.positions, shell.broker.costs, shell.broker.prices):
+        book["IBM"] = book.pop("AAPL")  # type: ignore[attr-defined]
+    shell.broker.outbox.clear()
+
+
+def _renamed(shell: Shell) -> None:
+    rename(shell)
+
+
 def _missed_fill(shell: Shell) -> None:
     shell.broker.set_price("AAPL", Decimal(106))
     shell.broker.outbox.clear()
@@ -325,6 +339,7 @@ PLANTED: dict[str, Callable[[Shell], None]] = {
     "missing_position": _missing,
     "quantity_mismatch": _mismatch,
     "split_position": _split,
+    "renamed_position": _renamed,
     "missed_fill": _missed_fill,
     "unconfirmed_fill": _unconfirmed_fill,
     "foreign_fill": _foreign_fill,
@@ -394,6 +409,50 @@ def test_an_unannounced_split_moves_the_plan_instead_of_selling_at_the_old_stop(
     assert shell.broker.stop_qty("AAPL") == 450
     shell.tick(60)
     assert shell.check() == []
+
+
+def test_a_new_name_takes_the_plan_along() -> None:
+    shell = holding()
+    plan, opened = shell.state.plans["AAPL"], shell.state.positions["AAPL"].opened_at
+    rename(shell)
+    shell.tick(60)
+    shell.tick(60)
+    assert set(shell.state.positions) == set(shell.state.plans) == {"IBM"}
+    assert shell.state.plans["IBM"] == plan
+    assert shell.state.positions["IBM"].opened_at == opened
+    oco = shell.broker.orders[-1]
+    assert (oco.symbol, oco.legs[0].stop_price, oco.limit_price) == ("IBM", plan.stop, plan.target)
+    shell.broker.now = plan.hold_until
+    shell.tick(1)
+    shell.settle(5)
+    assert shell.broker.positions["IBM"] == 0
+    assert shell.check() == []
+
+
+def test_an_exit_goes_on_under_the_new_name() -> None:
+    shell = holding()
+    shell.close_market()
+    shell.operator("flatten")
+    shell.broker.cancel_all("AAPL")
+    rename(shell)
+    for _ in range(20):
+        shell.tick(1)
+    assert shell.state.exits.keys() == {"IBM"}
+    shell.open_market()
+    shell.settle(5)
+    assert shell.broker.positions["IBM"] == 0
+
+
+@pytest.mark.parametrize("trouble", ["never announced", "another number"])
+def test_what_a_name_alone_does_not_explain_is_adopted_as_ever(trouble: str) -> None:
+    shell = holding()
+    rename(shell, announced=trouble != "never announced")
+    if trouble == "another number":
+        shell.broker.positions["IBM"] += 10
+    shell.tick(60)
+    shell.tick(60)
+    assert {"phantom_position", "missing_position"} <= set(findings(shell))
+    assert shell.state.positions["IBM"].qty == shell.broker.positions["IBM"] == shell.broker.stop_qty("IBM")
 
 
 @pytest.mark.parametrize(
