@@ -77,8 +77,8 @@ class Broker(Protocol):
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a broker is waited for: seconds to connect and for an answer (``glance_timeout``: for the clock or the account, which the
-    session waits for in its loop), attempts of a read, and the pause after the first of them (doubling). ``requests_per_minute``: our own
-    limit, below the broker's (None: ``REQUESTS_PER_MINUTE``, in simulation none)."""
+    session waits for in its loop, and for the list of fills, which nothing waits for), attempts of a read, and the pause after the first of
+    them (doubling). ``requests_per_minute``: our own limit, below the broker's (None: ``REQUESTS_PER_MINUTE``, in simulation none)."""
 
     connect_timeout: float = 3.0
     read_timeout: float = 10.0

@@ -63,6 +63,7 @@ from alphatrade_pipelines.venue.exchange.config import ExchangeConfig
 from alphatrade_pipelines.venue.exchange.errors import VenueError
 from alphatrade_pipelines.venue.exchange.exchange import Exchange
 from alphatrade_pipelines.venue.exchange.fidelity import Fidelity
+from alphatrade_pipelines.venue.exchange.orders import BookOrder
 from alphatrade_pipelines.venue.faults.scenario import ScenarioError, draw, faults_of
 from alphatrade_pipelines.venue.server.app import ServerConfig, VenueServer
 from alphatrade_pipelines.venue.server.pacing import Pace, Pacer
@@ -474,7 +475,8 @@ class World:
         blocked = exchange.restrictions
         if blocked.trading_blocked or blocked.account_blocked or blocked.trade_suspended_by_user or blocked.closing_only:
             return "account restricted"
-        if any(order.symbol == symbol and order.status == "pending_cancel" for order in exchange.book.live()):
+        pending = [order for order in exchange.book.live() if order.symbol == symbol and order.status == "pending_cancel"]
+        if any(_holds_shares(order, state) for order in pending):
             return "a cancel is pending"
         if any(a.fault.kind.name == "stale_views" and not a.over for a in self.server.injector.faults.values()):
             return "views lie"
@@ -531,3 +533,9 @@ def _quick_folder() -> str | None:
 
 _ENDPOINTS = Endpoints.of_venue(URL)
 _KEYS = Credentials.of(None, None, "sim")
+
+
+def _holds_shares(order: BookOrder, state: CoreState) -> bool:
+    """A pending cancellation is waited for where the order may hold shares of the position: not that of an entry, whose legs sleep."""
+    ours = state.orders.get(order.root.client_order_id)
+    return ours is None or ours.purpose not in ("entry", "slice") or order.root.status == "filled"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.events import CancelIntended, DiscrepancyFound, OrderUpdated, Outcome, SubmitEnded
 from tests.faults.stage import Script, flat, move, play
@@ -28,6 +30,27 @@ async def test_f12_partial_entry_then_cancelled(tmp_path: Path) -> None:
         await stage.until_minute(12)
         stage.judge(unprotected_s=0.0)
         assert stage.taken("buy") == 1
+        assert (await stage.end()).clean
+
+
+@pytest.mark.parametrize("leaving", [False, True], ids=["protected", "flattened"])
+async def test_f12_partial_entry_whose_cancellation_hangs(tmp_path: Path, leaving: bool) -> None:
+    """Little trades, so the entry fills bit by bit, and its cancellation is pending for ten minutes: what it has bought gets its stops
+    beside it (a complex order is no wash trade); a flatten sells all of it once the venue lets it (a market order is one)."""
+    day = [{"AAA": [*flat(2), *flat(40, volume=40.0)]}]
+    async with play(Script(day, ONE), tmp_path) as stage:
+        await stage.arm({"kind": "cancel_lag", "seconds": 600})
+        await stage.until(lambda: stage.fills())
+        if leaving:
+            await stage.ask("flatten")
+        else:
+            await stage.until(lambda: stage.intents("protect"), steps=3)
+            assert [order.status for order in stage.entries()] == ["pending_cancel"]
+            assert stage.intents("protect")[0].request.qty == stage.positions()["AAA"]
+        await stage.until(lambda: [order.status for order in stage.entries()] == ["filled"])
+        await stage.until(lambda: bool(stage.positions()) is not leaving and not stage.state.exits)
+        await stage.until_minute(12)
+        stage.judge(unprotected_s=700.0 if leaving else 100.0)
         assert (await stage.end()).clean
 
 
