@@ -73,6 +73,7 @@ RESTART_AFTER = 15.0  # a process whose start failed is started again so much la
 CHECK_SECONDS = 120.0  # before the last close: the market is open, everything must be at rest
 
 
+REFUSED_PAUSE = 7.0  # what a refusal excuses: the longest pause before an exit is tried again (three symbols), and a second to look
 SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached
 
 
@@ -480,7 +481,7 @@ class World:
             return "a cancel is pending"
         if any(a.fault.kind.name == "stale_views" and not a.over for a in self.server.injector.faults.values()):
             return "views lie"
-        if self.loop.time() - self._refusals.get(symbol, -1e9) <= self.core.exit_backoff_s(99, len(SYMBOLS)) + 1.0:
+        if self.loop.time() - self._refusals.get(symbol, -1e9) <= REFUSED_PAUSE:
             return "waiting after a refusal"
         return ""
 

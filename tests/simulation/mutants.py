@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from alphatrade_pipelines.live import gateway
+from alphatrade_pipelines.live import gateway, memory
 from alphatrade_pipelines.live.gateway import AlpacaGateway
 from alphatrade_pipelines.live.wire import sdk_request
 from alphatrade_pipelines.simulation import journals
 from alphatrade_pipelines.trading import applying, deciding, entries, orders, positions, sighting
+from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import OrderRequest
 from alphatrade_pipelines.trading.events import BrokerSeen, ClockTicked, Event
 from alphatrade_pipelines.trading.orders import LocalOrder
@@ -121,5 +122,7 @@ MUTANTS: dict[str, Plant] = {
     "the journal says durable too early": _lie_about_durability,
     "executions are not counted": _attribute(positions, "count_execution", lambda *_: False),
     "nothing is ever cancelled": _attribute(LocalOrder, "cancel_target", property(lambda _: None)),
+    "a refused exit waits for up to a minute": _attribute(CoreConfig, "exit_backoff_s", lambda self, attempts, _: self.backoff_s(attempts)),
+    "a start takes a snapshot for the whole journal": _attribute(memory, "_fold_quickly", lambda *_: None),
     "a restart forgets the last row": _attribute(journals.MemoryStore, "reopen", _forget_the_last_row),
 }
