@@ -346,7 +346,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
 
 
-REDIS_NOTE = "journal.redis.head"  # journal.redis.NOTE, without loading that client
+REDIS_NOTE = "journal.redis.head"  # journal.redis_reading.NOTE, without loading that client
 
 
 def journal_opener(settings: Settings) -> Callable[[Path], JournalStore]:

@@ -12,10 +12,11 @@ from alphatrade_pipelines.journal.errors import (
     JournalWriteError,
 )
 from alphatrade_pipelines.journal.port import JournalReading, JournalStore
+from alphatrade_pipelines.journal.reading import JournalReader
 from alphatrade_pipelines.journal.runs import PreviousRun, RunEnd, Start, classify_run, open_journal, start_from
 from alphatrade_pipelines.journal.showing import Filter, ShownEvent, show_events, show_journal, symbol_of, verify_journal
 from alphatrade_pipelines.journal.snapshots import Snapshotter
-from alphatrade_pipelines.journal.sqlite import JournalReader, SqliteJournal
+from alphatrade_pipelines.journal.sqlite import SqliteJournal
 
 __all__ = [
     "Filter",

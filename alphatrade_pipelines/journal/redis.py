@@ -16,185 +16,35 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
-from pydantic import SecretStr
 
-from alphatrade_pipelines.journal.chain import START, Link, Row, Verification, event_of, link_events, verify_rows
+from alphatrade_pipelines.journal.chain import START, Link, link_events
 from alphatrade_pipelines.journal.errors import (
-    JournalDamagedError,
     JournalError,
     JournalFencedError,
     JournalLockedError,
-    JournalNewerError,
     JournalWriteError,
 )
 from alphatrade_pipelines.journal.headnote import HeadNote
 from alphatrade_pipelines.journal.port import SetAside
+from alphatrade_pipelines.journal.redis_reading import FORMAT, HASH, NOTE, RedisConfig, RedisReader, RedisRows
+from alphatrade_pipelines.journal.redis_scripts import SCRIPTS
 from alphatrade_pipelines.trading.events import Event
 
+__all__ = ["RedisConfig", "RedisJournal", "RedisReader"]
+
 log = structlog.get_logger(__name__)
-FORMAT = 1
-HASH = 64
-NOTE = "journal.redis.head"
 SNAPSHOTS_KEPT = 2
-_PAGE = 1000
 _LOOK_AGAIN_S = 1.0  # after a failure, the server is not asked again before this
 _TRUST_S = 60.0  # for so long the server's settings are believed to be what they were
 _POLL_S = 0.1
 
-_ACQUIRE = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[3] then return {0, holder, redis.call('PTTL', KEYS[1])} end
-redis.call('HSETNX', KEYS[3], 'format', ARGV[4])
-redis.call('HSET', KEYS[3], 'writer', ARGV[1])
-local token = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {1, tostring(token), 0}
-"""
-_GUARD = """
-local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
-if fence > tonumber(ARGV[1]) then return redis.error_reply('FENCED ' .. fence) end
-if fence < tonumber(ARGV[1]) then return redis.error_reply('REGRESSED the token is ' .. fence) end
-if redis.call('HGET', KEYS[#KEYS], 'writer') ~= ARGV[2] then return redis.error_reply('FENCED under the same token') end
-"""
-_APPEND = (
-    _GUARD
-    + """
-local rows = redis.call('LLEN', KEYS[2])
-local there = rows - tonumber(ARGV[4])
-local offered = #ARGV - 5
-if there < 0 then return redis.error_reply('REGRESSED it has ' .. rows .. ' rows') end
-if there > offered then return redis.error_reply('FENCED by rows that another writer pushed') end
-if rows > 0 then
-  local last = string.sub(redis.call('LINDEX', KEYS[2], -1), 1, 64)
-  local expected = ARGV[5]
-  if there > 0 then expected = string.sub(ARGV[5 + there], 1, 64) end
-  if last ~= expected then return redis.error_reply('REGRESSED row ' .. rows .. ' is another one') end
-end
-for i = 6 + there, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
-return redis.call('LLEN', KEYS[2])
-"""
-)
-_SET_ASIDE = (
-    _GUARD
-    + """
-local keep = tonumber(ARGV[3])
-for _, row in ipairs(redis.call('LRANGE', KEYS[2], keep, -1)) do redis.call('RPUSH', KEYS[3], row) end
-if keep == 0 then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, keep - 1) end
-return redis.call('LLEN', KEYS[3])
-"""
-)
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
-
-@dataclass(frozen=True, slots=True)
-class RedisConfig:
-    """Where the journal is. ``account`` names it among others; ``url`` may hold a password and is never shown.
-
-    Seconds: ``lease_s`` without an append until another writer may take over, ``timeout_s`` a call may take.
-    """
-
-    url: SecretStr
-    account: str
-    lease_s: float = 5.0
-    timeout_s: float = 2.0
-
-
-class _RedisRows:
-    """Reading, the same for the writer and for everybody else."""
-
-    def __init__(self, config: RedisConfig, folder: Path | None) -> None:
-        self.config = config
-        self._note = HeadNote(folder / NOTE) if folder else None
-        self._client: Any = _connect(config)
-        self._key = f"alphatrade:{{{config.account}}}:"
-
-    @property
-    def where(self) -> str:
-        """Host, port and key; no user, no password."""
-        found = self._client.connection_pool.connection_kwargs
-        place = found.get("path") or f"{found.get('host', 'localhost')}:{found.get('port', 6379)}/{found.get('db', 0)}"
-        return f"redis {place} {self._key}rows"
-
-    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Generator[Row]:
-        """Stored rows with ``from_seq <= seq <= to_seq``, in order. Raises JournalDamagedError for what is no row."""
-        start = max(from_seq, 1) - 1
-        while True:
-            stop = start + _PAGE - 1 if to_seq is None else min(start + _PAGE, to_seq) - 1
-            page = self._ask("LRANGE", self._key + "rows", start, stop) if stop >= start else []
-            for number, raw in enumerate(page, start + 1):
-                yield _row(number, raw)
-            if len(page) < _PAGE:
-                return
-            start += _PAGE
-
-    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        """Stored events with sequence numbers >= ``from_seq``, in order."""
-        return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
-
-    def verify(self) -> Verification:
-        """Check every row of the chain, and that its end is not missing."""
-        noted = self._note.read_settled() if self._note else None  # before the rows: a session may be appending
-        return verify_rows(self.where, self.rows(), noted=noted)
-
-    def snapshots(self) -> Iterator[tuple[int, str]]:
-        """Stored snapshots, newest first."""
-        for seq in reversed(self._snapshot_seqs()):
-            text = self._ask("HGET", self._key + "snapshots", seq)
-            if text is not None:
-                yield seq, text.decode(errors="replace")
-
-    def _snapshot_seqs(self) -> list[int]:
-        return sorted(int(name) for name in self._ask("HKEYS", self._key + "snapshots") if name.isdigit())
-
-    def __len__(self) -> int:
-        return int(self._ask("LLEN", self._key + "rows"))
-
-    def close(self) -> None:
-        """Let go of the connection. Safe to call twice."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _ask(self, *command: Any) -> Any:
-        import redis
-
-        try:
-            return self._client.execute_command(*command)
-        except redis.RedisError as error:
-            raise JournalError(f"{self.where} cannot be read: {error}") from error
-
-    def _check_format(self) -> None:
-        found = self._ask("HGET", self._key + "meta", "format")
-        if found is not None and (not found.isdigit() or int(found) > FORMAT):
-            raise JournalNewerError(f"{self.where}: expected journal format {FORMAT}, was {found.decode()}: use the newer release")
-
-
-class RedisReader(_RedisRows):
-    """Read-only view for reports and people; ``folder`` is where a writer of this machine left its note of the last head, if any.
-
-    Raises JournalError when the account has no journal there.
-    """
-
-    def __init__(self, config: RedisConfig, folder: Path | None = None) -> None:
-        super().__init__(config, folder)
-        self._check_format()
-        if not len(self):
-            raise JournalError(f"Expected a journal at {self.where}, found nothing; a live or paper session creates it")
-
-
-class RedisJournal(_RedisRows):
+class RedisJournal(RedisRows):
     """The single writer of one account's journal; also an ``EventLog`` for the engine.
 
     ``folder`` gets the note of the last head. Raises JournalLockedError while another writer's lease is alive, JournalError for a server
@@ -206,7 +56,7 @@ class RedisJournal(_RedisRows):
         folder.mkdir(parents=True, exist_ok=True)
         self._note: HeadNote = HeadNote(folder / NOTE)
         self._owner = f"{_machine()}|{os.getpid()}|{uuid.uuid4().hex}"
-        self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
+        self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
         self._failed_at, self._trusted_until, self._why = float("-inf"), float("-inf"), ""
         self._token = ""
         try:
@@ -395,36 +245,6 @@ class RedisJournal(_RedisRows):
         answer = self._ask("CONFIG GET", name)
         pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
         return {_text(key): _text(value) for key, value in pairs}.get(name, "")
-
-
-_SCRIPTS = {"acquire": _ACQUIRE, "append": _APPEND, "set_aside": _SET_ASIDE, "release": _RELEASE}
-
-
-def _connect(config: RedisConfig) -> Any:
-    try:
-        import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise JournalError("the Redis journal needs the package redis: pip install 'alphatrade[redis]'") from error
-    try:
-        return redis.Redis.from_url(
-            config.url.get_secret_value(),
-            socket_timeout=config.timeout_s,
-            socket_connect_timeout=config.timeout_s,
-            # a lost answer is not asked for again blindly: the engine goes on without the journal meanwhile
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise JournalError(f"Expected a URL like redis://host:6379/0 for the journal: {error}") from error
-
-
-def _row(seq: int, raw: bytes) -> Row:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise JournalDamagedError(f"row {seq} is no text: {error}", seq) from error
-    return Row(seq, text[HASH:], text[:HASH])
 
 
 def _text(value: Any) -> str:

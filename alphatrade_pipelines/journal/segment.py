@@ -25,6 +25,7 @@ from alphatrade_pipelines.journal.errors import (
     JournalWriteError,
 )
 
+END = 2**62  # no row has this number
 FORMAT = 2  # 1: without base_seq and base_hash, always the first segment
 BUSY_S = 1.0
 APPEND_BUSY_MS = 100  # who holds the file longer is no reader: an exit must not wait for him
@@ -202,7 +203,7 @@ def base_of(path: Path, connection: sqlite3.Connection) -> Link:
         raise JournalDamagedError(f"{path}: expected journal format {FORMAT} and the row it follows, was {meta}") from error
     if found > FORMAT:
         raise JournalNewerError(f"{path}: expected journal format {FORMAT} or older, was {found}: use the newer release that wrote it")
-    if found < 1 or not 0 <= base.seq < 2**62 or not (base.seq == 0) == (base.hash == START.hash):
+    if found < 1 or not 0 <= base.seq < END or not (base.seq == 0) == (base.hash == START.hash):
         raise JournalDamagedError(f"{path}: row {base.seq} cannot have the hash {base.hash}")
     return base
 

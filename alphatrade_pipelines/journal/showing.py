@@ -10,7 +10,7 @@ from pathlib import Path
 from alphatrade_pipelines.journal.chain import Verification
 from alphatrade_pipelines.journal.errors import JournalDamagedError
 from alphatrade_pipelines.journal.port import JournalReading
-from alphatrade_pipelines.journal.sqlite import JournalReader
+from alphatrade_pipelines.journal.reading import JournalReader
 from alphatrade_pipelines.trading.events import Event
 
 

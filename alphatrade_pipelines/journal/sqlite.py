@@ -1,7 +1,8 @@
 """The journal in SQLite: append-only, hash-chained, gap-free, durable before anything is sent; in segments, with a reserve for a full disk.
 
 One writer at a time, by an advisory lock on ``<file>.lock`` that the operating system releases when the process dies. Snapshots lie beside
-the journal as ``<file>.snapshot-<seq>``; they are a cache and may be deleted at any time.
+the journal as ``<file>.snapshot-<seq>``; they are a cache and may be deleted at any time. Here is the writer; who only reads finds his part
+in ``reading``, what becomes of damage is in ``repair``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import structlog
 
-from alphatrade_pipelines.journal import segment
-from alphatrade_pipelines.journal.chain import START, Link, Row, Verification, event_of, link_events, verify_rows
+from alphatrade_pipelines.journal import repair, segment
+from alphatrade_pipelines.journal.chain import START, Link, Row, link_events
 from alphatrade_pipelines.journal.errors import (
     JournalDamagedError,
     JournalError,
@@ -28,8 +25,8 @@ from alphatrade_pipelines.journal.errors import (
     JournalLockedError,
     JournalWriteError,
 )
-from alphatrade_pipelines.journal.headnote import HeadNote
 from alphatrade_pipelines.journal.port import SetAside
+from alphatrade_pipelines.journal.reading import Segments, snapshot_files
 from alphatrade_pipelines.journal.reserve import Reserve
 from alphatrade_pipelines.trading.events import Event
 
@@ -37,49 +34,10 @@ log = structlog.get_logger(__name__)
 SEGMENT_EVENTS = 100_000
 RESERVE_BYTES = 4 << 20
 SNAPSHOTS_KEPT = 2
-_END = 2**62
 _LOOK_FOR_ROOM_EVERY = 100
 
 
-class _Segments:
-    """Reading, the same for the writer and for everybody else."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._note = HeadNote(self.path.with_name(self.path.name + ".head"))
-
-    @property
-    def where(self) -> str:
-        return str(self.path)
-
-    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Generator[Row]:
-        """Stored rows with ``from_seq <= seq <= to_seq``, in order, over all segments. Raises JournalDamagedError."""
-        last = _END if to_seq is None else to_seq
-        found = segment.find_segments(self.path)
-        for number, (first, path) in enumerate(found):
-            following = found[number + 1][0] if number + 1 < len(found) else _END
-            if following <= from_seq or first > last:
-                continue
-            with contextlib.closing(segment.open_for_reading(path)) as connection:
-                yield from segment.read_rows(connection, from_seq, min(last, following - 1))
-
-    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        """Stored events with sequence numbers >= ``from_seq``, in order."""
-        return ((row.seq, event_of(row)) for row in self.rows(max(from_seq, 1)))
-
-    def verify(self) -> Verification:
-        """Check every row of the chain, segment after segment, and that its end is not missing."""
-        noted = self._note.read_settled()  # before the rows: a session may be appending
-        return verify_rows(self.where, self.rows(), noted=noted)
-
-    def snapshots(self) -> Iterator[tuple[int, str]]:
-        """Stored snapshots, newest first."""
-        for seq, path in sorted(_snapshot_files(self.path), reverse=True):
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                yield seq, path.read_text("utf-8")
-
-
-class SqliteJournal(_Segments):
+class SqliteJournal(Segments):
     """The single writer of one account's journal; also an ``EventLog`` for the engine.
 
     What opening finds damaged it sets aside and goes on with what is sound (``damage_found``). Raises JournalLockedError when another
@@ -91,12 +49,14 @@ class SqliteJournal(_Segments):
         self._segment_events, self._damage, self._appends = segment_events, list[SetAside](), 0
         self._connection: sqlite3.Connection | None = None
         self._base = self._last = START
-        self._active, self._identity = self.path, list[tuple[int, int]]()
+        self._active = self._log_file = self.path
+        self._identity = list[tuple[int, int]]()  # of the file in use, and of its log
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _acquire(self.path.with_name(self.path.name + ".lock"))
         self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"), reserve_bytes)
         try:
-            self._with_room(self._check_sealed_segments)
+            repair.finish_salvages(self.path)
+            self._with_room(lambda: repair.set_aside_broken(self.path, self._damage))
             self._with_room(self._open_newest)
         except BaseException:
             self.close()
@@ -178,7 +138,7 @@ class SqliteJournal(_Segments):
             found = _identity(self._active)
             if self._connection is not None and found[0] != self._identity[0]:
                 raise JournalFencedError(f"{self._active} was replaced by another file while in use")
-            there = _identity(segment.log_of(self._active)) if self._identity[1:] else []
+            there = _identity(self._log_file) if self._identity[1:] else []
         except FileNotFoundError as error:
             if not self._active.exists():
                 raise JournalWriteError(f"{self._active} is gone: {error}") from error
@@ -241,51 +201,13 @@ class SqliteJournal(_Segments):
         """Go back to row ``link.seq``: later rows are kept in ``<file>.damaged-<n>``, and the journal goes on from there."""
         names = list[str]()
         self._note.write_loss(link.seq, self._last.seq)
-        self._with_room(lambda: self._go_back(link, names))
-        for seq, snapshot in _snapshot_files(self.path):
+        self._close_connection()
+        self._with_room(lambda: self._open_active(repair.go_back(self.path, link, names)))
+        for seq, snapshot in snapshot_files(self.path):
             if seq > link.seq:
                 with contextlib.suppress(OSError):
                     snapshot.unlink()
         return ", ".join(names)
-
-    def _go_back(self, link: Link, names: list[str]) -> None:
-        kept = [item for item in segment.find_segments(self.path) if item[0] <= link.seq]
-        dropped = [item for item in segment.find_segments(self.path) if item[0] > link.seq]
-        self._close_connection()
-        for _, path in reversed(dropped):
-            names.append(segment.set_aside(path).name)
-        if not kept:
-            segment.create_segment(self.path, START)
-            self._open_active(self.path)
-            return
-        first, path = kept[-1]
-        with contextlib.closing(segment.open_for_reading(path)) as connection:
-            base = segment.base_of(path, connection)
-            needs_cut = segment.last_link(connection, base) != link
-        if needs_cut:
-            names.append(_write_anew(path, path, base, [row for row in _readable(first, path, base) if row.seq <= link.seq]))
-        self._open_active(path)
-
-    def _check_sealed_segments(self) -> None:
-        """Old segments are looked at without being read: one that cannot be opened or does not lead to the next is set aside."""
-        for leftover in self.path.parent.glob(f"{self.path.name}*.salvaged"):
-            original = leftover.with_name(leftover.name.removesuffix(".salvaged"))
-            if original.exists():
-                leftover.unlink()  # the salvage was cut short: the damaged file is still in its place
-            else:
-                segment.clear_sides(original)
-                os.replace(leftover, original)
-        found = segment.find_segments(self.path)
-        for (_, path), (_, following) in pairwise(found):
-            try:
-                problem = _fault_between(path, following)
-            except JournalWriteError as error:  # somebody holds it, or we may not read it: no start from a snapshot needs it
-                log.error("old segment not checked", path=str(path), error=str(error))
-                continue
-            if problem:
-                name = segment.set_aside(path).name
-                detail = f"old segment {path.name} was damaged ({problem}); it is kept as {name}"
-                self._damage.append(SetAside(name, detail, lossy=False))
 
     # ---- opening and closing
 
@@ -300,27 +222,10 @@ class SqliteJournal(_Segments):
         try:
             self._open_active(path)
         except JournalDamagedError as error:
-            self._rescue(first, path, error)
-
-    def _rescue(self, first: int, path: Path, cause: JournalDamagedError) -> None:
-        """The newest segment cannot be opened: keep what can be read of it, from its beginning to the first fault."""
-        base = self._base_before(first)
-        rows = _readable(first, path, base)
-        target = segment.name_of(self.path, base.seq + 1)  # the first one, when nothing sound comes before
-        name = _write_anew(path, target, base, rows)
-        self._note.write_loss(base.seq + len(rows))
-        self._damage.append(
-            SetAside(name, f"the journal was damaged ({cause}); it is kept as {name}, {len(rows)} sound events were taken over", lossy=True)
-        )
-        self._open_active(target)
-
-    def _base_before(self, first: int) -> Link:
-        """The link a segment must follow, from the one before it; the very beginning when that one is gone."""
-        earlier = [path for seq, path in segment.find_segments(self.path) if seq < first]
-        if not earlier:
-            return START
-        with contextlib.closing(segment.open_for_reading(earlier[-1])) as connection:
-            return segment.last_link(connection, segment.base_of(earlier[-1], connection))
+            target, kept, found_damaged = repair.rescue(self.path, first, path, error)
+            self._note.write_loss(kept)
+            self._damage.append(found_damaged)
+            self._open_active(target)
 
     def _open_active(self, path: Path) -> None:
         connection = segment.open_for_writing(path)
@@ -334,7 +239,8 @@ class SqliteJournal(_Segments):
         except OSError as error:
             connection.close()
             raise JournalWriteError(f"Cannot open {path}: {error}") from error
-        self._connection, self._active, self._identity, self._base, self._last = connection, path, identity, base, last
+        self._connection, self._active, self._log_file, self._identity = connection, path, log_file, identity
+        self._base, self._last = base, last
 
     def save_snapshot(self, seq: int, text: str) -> None:
         """Write a snapshot in one step and let all but the newest go. No fsync: one that is torn by a power cut fails its own check."""
@@ -345,7 +251,7 @@ class SqliteJournal(_Segments):
         try:
             temporary.write_text(text, "utf-8")
             os.replace(temporary, target)
-            for _, path in sorted(_snapshot_files(self.path))[:-SNAPSHOTS_KEPT]:
+            for _, path in sorted(snapshot_files(self.path))[:-SNAPSHOTS_KEPT]:
                 path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("snapshot not kept", path=str(target), error=str(error))
@@ -364,81 +270,6 @@ class SqliteJournal(_Segments):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-class JournalReader(_Segments):
-    """Read-only view for reports and people; works while a session writes. Raises JournalError when there is no journal."""
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        found = segment.find_segments(self.path)
-        with contextlib.closing(segment.open_for_reading(found[-1][1] if found else self.path)):
-            pass
-
-    def __len__(self) -> int:
-        path = segment.find_segments(self.path)[-1][1]
-        with contextlib.closing(segment.open_for_reading(path)) as connection:
-            return segment.last_link(connection, segment.base_of(path, connection)).seq
-
-    def close(self) -> None:
-        """Nothing is held between calls."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-def _snapshot_files(path: Path) -> list[tuple[int, Path]]:
-    pattern = re.compile(re.escape(path.name) + r"\.snapshot-(\d+)")
-    found = ((pattern.fullmatch(item.name), item) for item in path.parent.glob(f"{path.name}.snapshot-*"))
-    return [(int(match[1]), item) for match, item in found if match]
-
-
-def _fault_between(path: Path, following: Path) -> str:
-    """Why a sealed segment is not what the next one follows; empty when it is."""
-    try:
-        with contextlib.closing(segment.open_for_reading(following)) as connection:
-            expected = segment.base_of(following, connection)
-    except JournalDamagedError:
-        return ""  # the next one is at fault, and is judged by itself
-    try:
-        with contextlib.closing(segment.open_for_reading(path)) as connection:
-            last = segment.last_link(connection, segment.base_of(path, connection))
-    except JournalDamagedError as error:
-        return str(error)
-    return "" if last == expected else f"it ends with row {last.seq}, the next one follows row {expected.seq}"
-
-
-def _readable(first: int, path: Path, base: Link) -> list[Row]:
-    """Rows of a damaged file from its beginning to the first one that cannot be read or does not follow."""
-    rows = list[Row]()
-    with contextlib.suppress(JournalDamagedError), contextlib.closing(segment.open_for_reading(path)) as connection:
-        rows.extend(segment.read_rows(connection, first, _END))
-    return rows[: verify_rows(str(path), rows, base).events - base.seq]
-
-
-def _write_anew(path: Path, target: Path, base: Link, rows: Sequence[Row]) -> str:
-    """Write the sound rows of a damaged segment to ``target`` (mostly its own name); the damaged file is kept, under the name returned.
-
-    The new file is whole before the old one is touched: a kill or a full disk in between leaves one or the other.
-    """
-    salvaged = target.with_name(target.name + ".salvaged")
-    segment.create_segment(salvaged, base, rows)
-    kept = segment.set_aside(path)
-    try:
-        os.replace(salvaged, target)
-        segment.sync_folder(target.parent)
-    except OSError as error:
-        raise JournalWriteError(f"Cannot put {salvaged} in its place: {error}") from error
-    return kept.name
 
 
 def _identity(path: Path) -> list[tuple[int, int]]:
