@@ -40,6 +40,7 @@ __all__ = ["RedisConfig", "RedisJournal", "RedisReader"]
 log = structlog.get_logger(__name__)
 SNAPSHOTS_KEPT = 2
 _LOOK_AGAIN_S = 1.0  # after a failure, the server is not asked again before this
+_LOOK_AGAIN_TIMES = 3.0  # and not before so many times what the failure cost: a frozen server may take a quarter of our time at most
 _TRUST_S = 60.0  # for so long the server's settings are believed to be what they were
 _POLL_S = 0.1
 
@@ -57,7 +58,7 @@ class RedisJournal(RedisRows):
         self._note: HeadNote = HeadNote(folder / NOTE)
         self._owner = f"{_machine()}|{os.getpid()}|{uuid.uuid4().hex}"
         self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
-        self._failed_at, self._trusted_until, self._why = float("-inf"), float("-inf"), ""
+        self._look_at, self._trusted_until, self._why = float("-inf"), float("-inf"), ""
         self._token = ""
         try:
             self._check_format()
@@ -126,20 +127,21 @@ class RedisJournal(RedisRows):
     def _look_again(self) -> None:
         """Make sure that what answers is durable before it is trusted, now and then anew; after a failure, fail quickly for a moment."""
         now = time.monotonic()
-        if self._why and now - self._failed_at < _LOOK_AGAIN_S:
+        if self._why and now < self._look_at:
             raise JournalWriteError(self._why)
         if not self._why and now < self._trusted_until:
             return
         try:
             self._check_durability()
         except JournalError as error:
-            self._failed(str(error))
+            self._failed(str(error), now)
             raise JournalWriteError(str(error)) from error
         self._why, self._trusted_until = "", now + _TRUST_S
 
     def _run(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         import redis
 
+        began = time.monotonic()
         try:
             return self._scripts[script](keys=[self._key + key for key in keys], args=arguments)
         except redis.ResponseError as error:
@@ -148,14 +150,15 @@ class RedisJournal(RedisRows):
                 raise JournalFencedError(f"{self.where}: {text}: another writer took over; this process must end") from error
             if "REGRESSED" in text:
                 text = f"the server lost acknowledged events, we are at row {self._last.seq}: {text.partition('REGRESSED ')[2]}"
-            self._failed(f"Cannot append to {self.where}: {text}")
+            self._failed(f"Cannot append to {self.where}: {text}", began)
             raise JournalWriteError(self._why) from error
         except redis.RedisError as error:
-            self._failed(f"Cannot append to {self.where}: {error}")
+            self._failed(f"Cannot append to {self.where}: {error}", began)
             raise JournalWriteError(self._why) from error
 
-    def _failed(self, why: str) -> None:
-        self._failed_at, self._why = time.monotonic(), why
+    def _failed(self, why: str, began: float) -> None:
+        now = time.monotonic()
+        self._look_at, self._why = now + max(_LOOK_AGAIN_S, _LOOK_AGAIN_TIMES * (now - began)), why
         self._client.connection_pool.disconnect()
 
     # ---- the rest of the port

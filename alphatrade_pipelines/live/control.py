@@ -42,7 +42,7 @@ class ControlInbox:
             temporary.write_text(json.dumps({"request": request, "who": who}))
             os.replace(temporary, self.folder / f"{name}.json")
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             os.replace(temporary, self.folder / f"{name}.{request}.json")  # a full disk still takes a name
         return name

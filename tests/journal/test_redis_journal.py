@@ -245,6 +245,23 @@ def test_a_frozen_server_costs_a_bounded_time_and_then_nothing_until_it_is_looke
         assert [event for _, event in journal.events()] == [started(), price(1)]
 
 
+def test_a_server_that_stays_frozen_takes_a_quarter_of_the_time_at_most(own: RedisServer, tmp_path: Path) -> None:
+    """A session looks at everything between its appends, exits too: those must not wait for the server every other second."""
+    with RedisJournal(RedisConfig(own.url, "account", timeout_s=1.5), tmp_path / "account") as journal:
+        journal.append(started())
+        own.signal(signal.SIGSTOP)
+        try:
+            waited, until = 0.0, time.monotonic() + 8
+            while (began := time.monotonic()) < until:
+                with pytest.raises(JournalWriteError):
+                    journal.append(price(1))
+                waited += time.monotonic() - began
+                time.sleep(0.02)
+        finally:
+            own.signal(signal.SIGCONT)
+        assert waited < 3.5
+
+
 def test_a_full_server_refuses_and_recovers(own: RedisServer, tmp_path: Path) -> None:
     with RedisBackend(tmp_path / "account", own).open() as journal:
         journal.append(started())
@@ -314,7 +331,7 @@ def test_a_server_made_less_durable_under_a_session_is_noticed_in_time(
 
 @pytest.mark.parametrize("how", ["replica", "misconf", "no password", "gone user", "paused writes"])
 def test_every_refusal_of_a_server_is_a_trouble_that_may_pass(own: RedisServer, tmp_path: Path, how: str) -> None:
-    config = RedisConfig(own.url, "account", timeout_s=0.5)
+    config = RedisConfig(own.url, "account", timeout_s=0.3)
     with RedisJournal(config, tmp_path / "account") as journal:
         journal.append(started())
         admin = own.client()
@@ -398,14 +415,14 @@ def test_a_connection_cut_at_any_byte_of_an_append_neither_loses_nor_doubles(own
         journal.append(started())
         n = 0
         for cut in (1, 2, 3, 5, 17, 60, 200, 700, 900) if way == "up" else (1, 2, 3, 4):
-            journal._failed_at = float("-inf")
+            journal._look_at = float("-inf")
             wire.left[way] = cut
             batch = [price(n + 1), price(n + 2), price(n + 3)]
             try:
                 journal.append_many(batch)
             except JournalWriteError:
                 wire.left[way] = None
-                journal._failed_at = float("-inf")
+                journal._look_at = float("-inf")
                 journal.append_many([*batch, price(n + 4)])
                 n += 1
             wire.left[way] = None
