@@ -19,11 +19,11 @@ from alphatrade_pipelines.live.brain import Brain, ModelProvider
 from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints, check_endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig, Patience
+from alphatrade_pipelines.live.instruments import Instruments, gate_for
 from alphatrade_pipelines.live.lock import SessionLock
 from alphatrade_pipelines.live.lockstep import END_OF_TAPE, Lockstep, VenueAdmin
 from alphatrade_pipelines.live.memory import remember
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Sink, StreamPair, Surroundings, WallClock
-from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.sim import RunningVenue, VenueSpec, sessions_to_play
 from alphatrade_pipelines.live.status import Observer, SessionResult, StopSwitch
 from alphatrade_pipelines.market.gate import GateConfig

@@ -23,7 +23,8 @@ from alphatrade_pipelines.live.control import ControlInbox
 from alphatrade_pipelines.live.endpoints import check_arming
 from alphatrade_pipelines.live.health import Heartbeat, write_heartbeat
 from alphatrade_pipelines.live.inbox import Inbox, Kind, OperatorRequest, Stimulus, StopSession, Tick
-from alphatrade_pipelines.live.shell import Instruments, Outside, Shell, utc_now
+from alphatrade_pipelines.live.instruments import Instruments, Outside
+from alphatrade_pipelines.live.shell import Shell, utc_now
 from alphatrade_pipelines.live.status import Observer, SessionResult, SessionStatus, StopSwitch, status_of
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.trading.config import CoreConfig

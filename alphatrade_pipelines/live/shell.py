@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -18,12 +17,7 @@ from typing import TypeVar
 import pandas as pd
 import structlog
 
-from alphatrade_pipelines.journal import Snapshotter, Start
-from alphatrade_pipelines.journal.runs import LastRun
-from alphatrade_pipelines.journal.snapshots import Parts
-from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK, BarBuilder
-from alphatrade_pipelines.live.brain import Brain, ModelProvider
-from alphatrade_pipelines.live.gateway import Broker
+from alphatrade_pipelines.live.bars import COLUMNS, NEW_YORK
 from alphatrade_pipelines.live.inbox import (
     AssetsFound,
     BarArrived,
@@ -37,20 +31,18 @@ from alphatrade_pipelines.live.inbox import (
     Tick,
     UpdateArrived,
 )
-from alphatrade_pipelines.live.memory import blank, fold
+from alphatrade_pipelines.live.instruments import Instruments, Outside, TalliedLog, read_all
 from alphatrade_pipelines.live.timekeeping import SteadyClock
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.live.vitals import BarWatch, Vitals
 from alphatrade_pipelines.live.wire import BrokerClock, WireError, trade_update
-from alphatrade_pipelines.market.gate import BarGate, GateConfig, LiveBar
-from alphatrade_pipelines.market.sessions import SessionCalendar
-from alphatrade_pipelines.market.timeframe import Timeframe
+from alphatrade_pipelines.market.gate import LiveBar
 from alphatrade_pipelines.reporting.protection import ProtectionMeter
 from alphatrade_pipelines.reporting.summary import Summary
 from alphatrade_pipelines.trading.commands import Command, RaiseAlert, ReadBroker
 from alphatrade_pipelines.trading.config import CoreConfig
 from alphatrade_pipelines.trading.domain import AssetState
-from alphatrade_pipelines.trading.engine import Engine, EventLog
+from alphatrade_pipelines.trading.engine import Engine
 from alphatrade_pipelines.trading.events import (
     AccountSeen,
     AssetSeen,
@@ -78,72 +70,6 @@ HASTY_S = 10.0
 ALERT_LOG = {"INFO": "info", "WARNING": "warning", "CRITICAL": "error"}
 
 
-class TalliedLog:
-    """A journal whose every durable event also feeds the counters."""
-
-    def __init__(self, inner: EventLog, summary: Summary, run: LastRun | None = None) -> None:
-        self._inner, self._summary, self._run = inner, summary, run
-
-    @property
-    def trouble(self) -> str:
-        """Why entries must halt although the journal still takes events."""
-        return str(getattr(self._inner, "trouble", ""))
-
-    def append(self, event: Event) -> int:
-        """Store one event durably, then count it."""
-        return self.append_many((event,))
-
-    def append_many(self, events: Sequence[Event]) -> int:
-        """Store a batch durably, then count it."""
-        last = self._inner.append_many(events)
-        for seq, event in enumerate(events, last - len(events) + 1):
-            self._summary.add(event)
-            if self._run is not None:
-                self._run.add(seq, event)
-        return last
-
-    def events(self, from_seq: int = 0) -> Iterator[tuple[int, Event]]:
-        """Stored events with sequence numbers >= ``from_seq``."""
-        return self._inner.events(from_seq)
-
-
-def _read_all(journal: EventLog, core: CoreConfig) -> Parts:
-    memory = blank(core)
-    for _, event in journal.events():
-        fold(memory, event)
-    return memory
-
-
-def gate_for(timeframe: Timeframe, history: pd.DataFrame, calendar: SessionCalendar, config: GateConfig | None = None) -> BarGate:
-    """The gate of a time frame, seeded with history. A day may gap by an earnings surprise: daily bars may move 60 %, others 20 %."""
-    gate = BarGate(timeframe, config or (GateConfig(max_jump=0.60) if timeframe.is_daily else GateConfig()), calendar)
-    gate.seed(history)
-    return gate
-
-
-@dataclass(frozen=True, slots=True)
-class Instruments:
-    """What the shell works with. ``start`` is what the journal comes to (None: the shell reads it all itself)."""
-
-    broker: Broker
-    journal: EventLog
-    brain: Brain
-    builder: BarBuilder
-    calendar: SessionCalendar
-    gate: BarGate
-    provider: ModelProvider | None = None
-    start: Start | None = None
-    snapshotter: Snapshotter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the shell may ask of its surroundings: complete bars after a time from the broker's history, another data connection."""
-
-    catch_up: Callable[[pd.Timestamp, datetime], pd.DataFrame]
-    reconnect_data: Callable[[], None]
-
-
 class Shell:
     """Takes stimuli one at a time. ``engine`` is the replayed core; ``summary`` and ``meter`` cover the whole journal."""
 
@@ -152,7 +78,7 @@ class Shell:
         self.tools = tools
         self._put = put
         self.catch_up, self.reconnect_data = outside.catch_up, outside.reconnect_data
-        self.memory = tools.start.parts if tools.start is not None else _read_all(tools.journal, core)
+        self.memory = tools.start.parts if tools.start is not None else read_all(tools.journal, core)
         self.summary: Summary = self.memory["summary"]
         self.meter: ProtectionMeter = self.memory["meter"]
         self.engine = Engine(core, TalliedLog(tools.journal, self.summary, self.memory.get("run")), self.memory["core"])

@@ -18,9 +18,9 @@ from alphatrade_pipelines.live.bars import BarBuilder
 from alphatrade_pipelines.live.endpoints import Credentials, Endpoints
 from alphatrade_pipelines.live.gateway import AlpacaGateway, GatewayConfig
 from alphatrade_pipelines.live.inbox import OperatorRequest, StopSession, Tick
+from alphatrade_pipelines.live.instruments import Instruments, gate_for
 from alphatrade_pipelines.live.launch import unfinished
 from alphatrade_pipelines.live.session import LiveSession, SessionConfig, Surroundings
-from alphatrade_pipelines.live.shell import Instruments, gate_for
 from alphatrade_pipelines.live.status import SessionResult
 from alphatrade_pipelines.live.transport import BrokerUnavailableError
 from alphatrade_pipelines.market.sessions import SessionCalendar
