@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alphatrade_pipelines.trading.commands import Command, SubmitOrder
@@ -27,6 +27,8 @@ from alphatrade_pipelines.venue.exchange.ledger import Ledger, protected_quantit
 from alphatrade_pipelines.venue.exchange.orders import STOP_TYPES, BookOrder
 
 AWARE_SECONDS = 10.0
+SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached, from its sending on
+SLOW = "an answer is slow"
 ZERO = Decimal(0)
 INVARIANTS = (
     "one intent, one order",
@@ -56,12 +58,26 @@ class Violation:
 
 @dataclass(slots=True)
 class Spell:
-    """A stretch without full protection: seconds that count, and those of them in which the core knew."""
+    """A stretch without full protection: seconds that count, and those of them in which the core knew. ``latest``: when, how many of both,
+    for those that a request still under way may turn out to have taken."""
 
     since: datetime
     seconds: float = 0.0
     aware: float = 0.0
     reported: bool = False
+    latest: list[tuple[datetime, float, float]] = field(default_factory=list)
+
+    def count(self, end: datetime, seconds: float, aware: float) -> None:
+        """So many more seconds."""
+        self.seconds, self.aware = self.seconds + seconds, self.aware + aware
+        recent = end - timedelta(seconds=SLOW_ANSWER)
+        self.latest = [item for item in self.latest if item[0] > recent] + [(end, seconds, aware)]
+
+    def take_back(self) -> None:
+        """A request has had no answer for ``SLOW_ANSWER`` seconds: the broker could not be reached in them either."""
+        self.seconds -= sum(seconds for _, seconds, _ in self.latest)
+        self.aware -= sum(aware for _, _, aware in self.latest)
+        self.latest = []
 
 
 @dataclass(slots=True)
@@ -149,11 +165,12 @@ class Judge(Ledger):
         paused = now.paused or before[0]
         self._before[symbol] = (now.paused, knows)
         seconds = (end - start).total_seconds()
+        if now.paused == SLOW and before[0] != SLOW:
+            spell.take_back()
         if paused:
             self.paused[paused] += seconds  # type: ignore[assignment]
             return
-        spell.seconds += seconds
-        spell.aware += seconds if before[1] else 0.0
+        spell.count(end, seconds, seconds if before[1] else 0.0)
         self.longest["aware"] = max(self.longest["aware"], spell.aware)  # type: ignore[assignment]
         self.longest["all"] = max(self.longest["all"], spell.seconds)  # type: ignore[assignment]
         if (spell.aware > AWARE_SECONDS or spell.seconds > self.limit) and not spell.reported:

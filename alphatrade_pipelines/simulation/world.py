@@ -33,6 +33,8 @@ from alphatrade_pipelines.simulation.streams import InProcessStreams
 from alphatrade_pipelines.simulation.tape import SYMBOLS, TIMEFRAME, build, start_of
 from alphatrade_pipelines.simulation.trader import KnownBars, SeededBrain, SimulatedPace, model
 from alphatrade_pipelines.simulation.truth import (
+    SLOW,
+    SLOW_ANSWER,
     Judge,
     Look,
     Told,
@@ -74,7 +76,6 @@ CHECK_SECONDS = 120.0  # before the last close: the market is open, everything m
 
 
 REFUSED_PAUSE = 7.0  # what a refusal excuses: the longest pause before an exit is tried again (three symbols), and a second to look
-SLOW_ANSWER = 2.0  # seconds after which a request without an answer counts as a broker that cannot be reached
 
 
 class VirtualPacer(Pacer):
@@ -470,7 +471,7 @@ class World:
         if self.line.traffic.down_since is not None:
             return "requests fail"
         if any(self.loop.time() - since > SLOW_ANSWER for since in self.line.traffic.in_flight.values()):
-            return "an answer is slow"
+            return SLOW
         if symbol in exchange.halts or not exchange.assets[symbol].tradable:
             return "not tradable"
         blocked = exchange.restrictions

@@ -7,8 +7,10 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from alphatrade_pipelines.simulation.story import draw_story
-from alphatrade_pipelines.simulation.truth import Judge, judge_parents
+from alphatrade_pipelines.simulation.truth import SLOW, Judge, Look, judge_parents
 from alphatrade_pipelines.simulation.world import World
 from alphatrade_pipelines.trading.commands import Command
 from alphatrade_pipelines.trading.domain import OrderClass, OrderKind, OrderRequest, ParentOrder, Side, TimeInForce
@@ -98,3 +100,15 @@ def test_exposure_is_forgotten_once_the_account_is_flat() -> None:
     exchange.levers.manual_trade("AAA", Decimal(-10))
     exchange.tick(exchange.now + timedelta(seconds=8))
     assert judge._spells == {}
+
+
+@pytest.mark.parametrize(("why", "counted"), [(SLOW, 3.0), ("requests fail", 5.0)])
+def test_a_request_that_stays_unanswered_excuses_from_its_sending_on(why: str, counted: float) -> None:
+    """Its first two seconds were seconds of a broker that could not be reached; what came before them counts (seed 740)."""
+    paused = [""]
+    judge = Judge(look=lambda _: Look(None, paused[0]))
+    for second in range(1, 9):
+        paused[0] = why if second > 5 else ""
+        start = AT + timedelta(seconds=second)
+        judge.pass_time(start, start + timedelta(seconds=1), {"CCC": Decimal(5)}, {})
+    assert judge._spells["CCC"].seconds == counted
