@@ -14,6 +14,7 @@ from alphatrade_pipelines.trading.execution import ExecutionConfig
 class CoreConfig:
     """Durations ``*_s`` are seconds of the events' time; fractions are of the price.
 
+    ``entry_cancel_wait_s``: how long the cancellation of an entry may take before what it has bought is protected or sold beside it.
     ``partial_entry_wait_s``: how long a partly filled entry (whose bracket legs are still asleep) may stay unprotected before its
     remainder is cancelled and the filled part gets an OCO. 0 acts at once; use it where time moves in coarse steps.
     ``stream_lost_interval_s``: how often the broker is read while no trade updates come; ``read_max_age_s``: no entry when the last read
@@ -46,6 +47,7 @@ class CoreConfig:
     activity_guard_s: float = 2.0
     partial_entry_wait_s: float = 3.0
     cancel_retry_s: float = 5.0
+    entry_cancel_wait_s: float = 2.0
     retry_first_s: float = 1.0
     retry_longest_s: float = 60.0
     exit_retry_longest_s: float = 5.0

@@ -124,9 +124,9 @@ class Engine:
         """Apply one event, decide, make event and intents durable together, and return the commands to execute.
 
         Nothing is returned, and so nothing is sent, unless the log took everything; while it cannot (``LogWriteError``), what reduces
-        risk is returned all the same and entries are denied. Questions for single orders come last: one that hangs must not hold up an
-        exit. Raises EngineError when used before ``SessionStarted`` or after a failure: then the log is the truth, build a new Engine
-        from it.
+        risk is returned all the same and entries are denied. What protects or closes comes first, questions for single orders last: each
+        answer may take seconds. Raises EngineError when used before ``SessionStarted`` or after a failure: then the log is the truth,
+        build a new Engine from it.
         """
         self._check_usable(event)
         self._failure = f"handling {type(event).__name__} of {event.at} failed"
@@ -137,7 +137,13 @@ class Engine:
         elif self._impaired:
             commands += self._restored()
         self._failure = ""
-        return sorted(commands, key=lambda command: isinstance(command, ProbeOrder))
+        return sorted(commands, key=self._rank)
+
+    def _rank(self, command: Command) -> int:
+        """Smaller is more urgent."""
+        if isinstance(command, SubmitOrder):
+            return 1 if self.state.orders[command.request.client_order_id].purpose in ("entry", "slice") else 0
+        return 0 if isinstance(command, ClosePosition) else 2 if isinstance(command, ProbeOrder) else 1
 
     def _step(self, event: Event) -> list[Command]:
         """Apply an event and what is decided on it; the batch waits to be stored, the commands to be sent."""

@@ -47,10 +47,11 @@ def advance_exit(state: CoreState, symbol: str, reason: str) -> Iterator[Item]:
 
 
 def cancel_hangs(state: CoreState, order: LocalOrder) -> bool:
-    """An entry that was to be cancelled ``cancel_retry_s`` ago and has not ended: what it has bought cannot wait for it. Nothing else is
+    """An entry that was to be cancelled ``entry_cancel_wait_s`` ago and has not ended: what it has bought cannot wait. Nothing else is
     passed over like that: what protects or closes holds the shares."""
     asked = order.cancel_since
-    return bool(order.remaining_entry) and asked is not None and state.clock - asked >= timedelta(seconds=state.config.cancel_retry_s)
+    patience = timedelta(seconds=state.config.entry_cancel_wait_s)
+    return bool(order.remaining_entry) and asked is not None and state.clock - asked >= patience
 
 
 def _is_leaving(state: CoreState, order: LocalOrder) -> bool:

@@ -107,6 +107,20 @@ def test_questions_never_go_out_before_orders() -> None:
     assert kinds == [CancelOrder, CancelOrder, ProbeOrder, ProbeOrder]
 
 
+def test_what_protects_goes_out_before_cancellations() -> None:
+    """One position needs its stop back at the very moment at which another one has to leave."""
+    shell = holding()
+    shell.price("MSFT", 50)
+    shell.signal("MSFT")
+    shell.broker.cancel_all("MSFT")
+    shell.broker.outbox.clear()
+    shell.broker.now += timedelta(seconds=600)
+    seen = shell.broker.execute(ReadBroker("interval"))
+    assert isinstance(seen, BrokerSeen)
+    orders = [command for command in shell.engine.handle(seen) if isinstance(command, (SubmitOrder, CancelOrder))]
+    assert [type(order) for order in orders] == [SubmitOrder, CancelOrder]
+
+
 def refuse(shell: Shell, status: int, code: int, reason: str, *, close: bool = False) -> None:
     """From now on the broker refuses every order (and, with ``close``, to close positions by itself)."""
     shell.broker._refusal = lambda request: (status, code, reason)  # type: ignore[method-assign]
