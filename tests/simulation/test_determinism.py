@@ -47,3 +47,8 @@ def test_who_plays_sessions_has_its_logs_back() -> None:
     assert logging.getLogger("a library").isEnabledFor(logging.CRITICAL)
     logging.disable(before[0])
     assert structlog.get_config()["wrapper_class"] is before[1]
+
+
+def test_what_a_rate_limit_asks_for_does_not_depend_on_the_wall_clock() -> None:
+    """Seed 15 is refused with 429: how long that is to last stands in the journal."""
+    assert session(15).journal_hash == session(15).journal_hash

@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.utils import formatdate
 from itertools import count
 from typing import Any
 
@@ -160,7 +161,9 @@ async def json_of(request: web.Request) -> dict[str, Any]:
 def _rate_limited(seconds: float) -> web.Response:
     answer = error(429, "json")
     answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"] = "200", "0"
-    answer.headers["X-RateLimit-Reset"] = str(math.ceil(time.time() + seconds))
+    sent = int(time.time())  # both of one clock: what a client makes of them does not depend on when it looks
+    answer.headers["Date"] = formatdate(sent, usegmt=True)
+    answer.headers["X-RateLimit-Reset"] = str(sent + math.ceil(seconds))
     return answer
 
 
