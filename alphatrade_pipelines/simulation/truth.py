@@ -188,7 +188,7 @@ class Judge(Ledger):
             if not isinstance(command, SubmitOrder):
                 continue
             order = state.orders[command.request.client_order_id]
-            if order.purpose not in ("entry", "slice"):
+            if not order.opens:
                 continue
             self.checks["no entry while halted or unknown"] += 1
             symbol = command.request.symbol

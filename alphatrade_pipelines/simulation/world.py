@@ -540,4 +540,4 @@ _KEYS = Credentials.of(None, None, "sim")
 def _holds_shares(order: BookOrder, state: CoreState) -> bool:
     """A pending cancellation is waited for where the order may hold shares of the position: not that of an entry, whose legs sleep."""
     ours = state.orders.get(order.root.client_order_id)
-    return ours is None or ours.purpose not in ("entry", "slice") or order.root.status == "filled"
+    return ours is None or not ours.opens or order.root.status == "filled"

@@ -161,7 +161,7 @@ def _account_seen(state: CoreState, event: AccountSeen) -> None:
 def _before_resending(state: CoreState, order: LocalOrder) -> timedelta:
     """What protects or closes waits as a refused exit does: the position may stand without a stop meanwhile."""
     config = state.config
-    opens = order.purpose in ("entry", "slice")
+    opens = order.opens
     return timedelta(seconds=config.backoff_s(order.sends) if opens else config.exit_backoff_s(order.sends, len(state.exposed)))
 
 
@@ -251,7 +251,7 @@ def _refused(state: CoreState, order: LocalOrder, event: SubmitEnded) -> None:
     order.phase, order.reason = Phase.REFUSED, f"{rejection}: {event.reason}"
     if rejection is Rejection.ACCOUNT:
         state.halted = f"the broker refuses this account: {event.reason}"
-    if rejection is Rejection.NOT_TRADABLE and order.purpose in ("entry", "slice"):
+    if rejection is Rejection.NOT_TRADABLE and order.opens:
         state.excluded[order.request.symbol] = event.reason
     _after_refusal(state, order, rejection, event, denied=event.outcome is Outcome.DENIED)
 

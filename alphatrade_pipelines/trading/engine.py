@@ -142,7 +142,7 @@ class Engine:
     def _rank(self, command: Command) -> int:
         """Smaller is more urgent."""
         if isinstance(command, SubmitOrder):
-            return 1 if self.state.orders[command.request.client_order_id].purpose in ("entry", "slice") else 0
+            return 1 if self.state.orders[command.request.client_order_id].opens else 0
         return 0 if isinstance(command, ClosePosition) else 2 if isinstance(command, ProbeOrder) else 1
 
     def _step(self, event: Event) -> list[Command]:
@@ -207,9 +207,9 @@ class Engine:
     def _denial(self, command: Command) -> Event | None:
         """The end of a command that could add risk; None for one that may be sent."""
         at, state, why = self.state.clock, self.state, "journal cannot be written"
-        if isinstance(command, SubmitOrder) and state.orders[command.request.client_order_id].purpose in ("entry", "slice"):
+        if isinstance(command, SubmitOrder) and state.orders[command.request.client_order_id].opens:
             return SubmitEnded(at, command.request.client_order_id, Outcome.DENIED, reason=why)
-        if isinstance(command, ReplaceOrder) and state.orders[state.aliases[command.client_order_id]].purpose in ("entry", "slice"):
+        if isinstance(command, ReplaceOrder) and state.orders[state.aliases[command.client_order_id]].opens:
             return ReplaceEnded(at, command.client_order_id, command.broker_id, Outcome.DENIED, reason=why)
         return None
 

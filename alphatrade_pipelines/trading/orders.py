@@ -178,9 +178,14 @@ class LocalOrder:
         return self.is_unsettled or self.parent_live or bool(self.live_legs) or self._waits_for_legs or self.amendment is not None
 
     @property
+    def opens(self) -> bool:
+        """It opens a position or adds to one: an entry, or a slice of one."""
+        return self.purpose in ("entry", "slice")
+
+    @property
     def remaining_entry(self) -> Decimal:
         """Shares of an entry that may still be bought (0 once it ended)."""
-        return self.open_qty if self.purpose in ("entry", "slice") else ZERO
+        return self.open_qty if self.opens else ZERO
 
     @property
     def protective_qty(self) -> Decimal:

@@ -50,7 +50,7 @@ def _reported(state: CoreState, broker_id: str) -> Decimal | None:
 def _only_closes(state: CoreState, broker_id: str) -> bool:
     """An order of ours that may close but never open: an exit, protection, a leg."""
     order = state.orders.get(state.by_broker.get(broker_id, ""))
-    return order is not None and (order.purpose not in ("entry", "slice") or broker_id in order.legs)
+    return order is not None and (not order.opens or broker_id in order.legs)
 
 
 def execution_key(execution: Execution) -> str:

@@ -41,7 +41,7 @@ def see_order(state: CoreState, seen: BrokerOrder, *, nested: bool) -> None:
 
 
 def _note_consequences(state: CoreState, order: LocalOrder, before: str) -> None:
-    if order.purpose in ("entry", "slice") and order.filled_qty and order.part_filled_at is None:
+    if order.opens and order.filled_qty and order.part_filled_at is None:
         order.part_filled_at = state.clock
     if order.phase is Phase.CLOSED:
         drop_plan(state, order)

@@ -21,12 +21,17 @@ from tests.trading.fake_broker import Faults
 from tests.trading.shell import Shell
 
 
-def holding() -> Shell:
+def bought() -> Shell:
     shell = Shell()
     shell.start()
     shell.open_market()
     shell.price("AAPL", 100)
     shell.signal("AAPL")
+    return shell
+
+
+def holding() -> Shell:
+    shell = bought()
     shell.tick(60)
     return shell
 
@@ -86,11 +91,7 @@ def test_a_quantity_mismatch_is_adopted_and_the_second_pass_is_silent() -> None:
 
 def test_nothing_is_concluded_around_fresh_activity() -> None:
     """Two reads taken apart are not one state: the position list may predate the fill the stream just brought."""
-    shell = Shell()
-    shell.start()
-    shell.open_market()
-    shell.price("AAPL", 100)
-    shell.signal("AAPL")
+    shell = bought()
     stale = read(shell, positions=(), executions=())
     shell.handle(stale)
     assert shell.state.positions["AAPL"].qty == 150
@@ -569,11 +570,7 @@ def test_without_an_answer_about_a_missing_order_nothing_is_concluded() -> None:
 
 def test_without_the_history_no_fill_is_in_doubt_and_none_is_forgotten() -> None:
     """No list of fills is not an empty list: nothing is unconfirmed, and the next list is asked for from where the last one ended."""
-    shell = Shell()
-    shell.start()
-    shell.open_market()
-    shell.price("AAPL", 100)
-    shell.signal("AAPL")
+    shell = bought()
     asked_from = shell.state.fills_from
     assert asked_from is not None
     shell.broker.now += timedelta(minutes=10)
